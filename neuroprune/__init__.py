@@ -1,3 +1,20 @@
-"""Neuroevolution on networks that are trained and pruned while they live."""
+"""Neuroevolution on networks that are trained and pruned while they live.
+
+Networks: `Network`, `Graph`, `PruningSchedule`, `PruneResult`, `register_activation`.
+Pruning core, for arrays of any rank and library: `score`, `saliency`, `masks`, `schedules`.
+"""
+
+from neuroprune.activations import register_activation
+from neuroprune.network.graph import Graph
+from neuroprune.network.history import History
+from neuroprune.network.network import Network
+from neuroprune.network.prune import PruneResult, PruningSchedule
+from neuroprune.pruning import masks, saliency, schedules
+from neuroprune.pruning.saliency import score
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Graph", "History", "Network", "PruneResult", "PruningSchedule", "masks", "register_activation", "saliency",
+    "schedules", "score",
+]

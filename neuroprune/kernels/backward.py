@@ -6,7 +6,7 @@ from neuroprune.kernels.compile import jit
 from neuroprune.kernels.forward import load_lanes, step_tile
 from neuroprune.kernels.functions import apply_slope
 from neuroprune.kernels.lanes import LANES, correlate, scatter
-from neuroprune.kernels.losses import SOFTMAX_CROSS_ENTROPY, loss_tile
+from neuroprune.kernels.losses import loss_tile, mean_share
 
 
 @jit
@@ -71,15 +71,6 @@ def backpropagate(incoming, read, weight, bias, code, user, n_inputs, n_outputs,
         back_tile(incoming, read, weight, code, user, n_inputs, base, stride, sums, values, delta,
                   weight_gradient, bias_gradient)
     return total
-
-
-@jit
-def mean_share(loss, rows, steps, n_outputs):
-    """What one element (softmax: one row) weighs in the mean loss."""
-    elements = rows * steps
-    if loss != SOFTMAX_CROSS_ENTROPY:
-        elements *= n_outputs
-    return 1.0 / max(elements, 1)
 
 
 @jit

@@ -1,8 +1,8 @@
 """How kernels are compiled: lazily, cached on disk, without `fastmath` and without numba's own threads."""
 
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Callable
 
 import numba
 

@@ -6,6 +6,8 @@ Codes: 0 mse, 1 mae, 2 huber (delta 1), 3 binary cross-entropy on logits, 4 soft
 
 import math
 
+import numpy as np
+
 from neuroprune.kernels.compile import jit
 from neuroprune.kernels.elementary import exp
 
@@ -66,3 +68,29 @@ def loss_tile(loss, y, order, start, rows, step, n_outputs, at, stride, share, v
                 total += value
                 delta[place] += share * slope
     return total
+
+
+@jit
+def mean_share(loss, rows, steps, n_outputs):
+    """What one element (softmax: one row) weighs in the mean loss."""
+    elements = rows * steps
+    if loss != SOFTMAX_CROSS_ENTROPY:
+        elements *= n_outputs
+    return 1.0 / max(elements, 1)
+
+
+@jit
+def mean_loss(loss, outputs, y):
+    """Mean loss of outputs and targets, both (rows, steps, n_outputs)."""
+    rows, steps, n_outputs = y.shape
+    share = mean_share(loss, rows, steps, n_outputs)
+    order = np.arange(rows)
+    values = np.empty(n_outputs)
+    slopes = np.zeros(n_outputs)
+    total = 0.0
+    for row in range(rows):
+        for step in range(steps):
+            for j in range(n_outputs):
+                values[j] = outputs[row, step, j]
+            total += loss_tile(loss, y, order, row, 1, step, n_outputs, 0, 1, share, values, slopes)
+    return total * share

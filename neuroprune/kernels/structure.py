@@ -175,44 +175,24 @@ def compact_pair(keep, count, source, weight):
 
 
 @jit
-def free_slots(incoming, source, lowest, highest, ranks):
-    """The (target, source) pairs of the given ascending ranks among the free slots.
-
-    Sources lowest[t] <= s < highest[t] are legal for target t; slots count in (target, source) order, and those
-    that hold a connection are passed over.
-    """
-    targets = np.empty(ranks.size, np.int32)
-    sources = np.empty(ranks.size, np.int32)
-    before = 0
-    i = 0
-    for node in range(incoming.size - 1):
-        if i == ranks.size:
-            break
-        edge = incoming[node]
-        last = incoming[node + 1]
-        while edge < last and source[edge] < lowest[node]:
-            edge += 1
-        end = edge
-        while end < last and source[end] < highest[node]:
-            end += 1
-        width = max(highest[node] - lowest[node], 0) - (end - edge)
-        while i < ranks.size and ranks[i] < before + width:
-            slot = lowest[node] + ranks[i] - before + passed_over(source, edge, end, lowest[node], ranks[i] - before)
-            targets[i] = node
-            sources[i] = slot
-            i += 1
-        before += width
-    return targets, sources
+def first_from(source, first, last, bound):
+    """The first place in the ascending source[first:last] whose source is at least `bound`."""
+    while first < last:
+        middle = (first + last) // 2
+        if source[middle] < bound:
+            first = middle + 1
+        else:
+            last = middle
+    return first
 
 
 @jit
 def passed_over(source, first, last, lowest, rank):
-    """How many connections in source[first:last] lie before the free slot of this rank (binary search)."""
+    """How many connections of source[first:last] lie before the free slot of this rank, slots from `lowest` on."""
     low = first
     high = last
     while low < high:
         middle = (low + high) // 2
-        # free slots before the connection `middle`
         if source[middle] - lowest - (middle - first) <= rank:
             low = middle + 1
         else:
@@ -221,13 +201,34 @@ def passed_over(source, first, last, lowest, rank):
 
 
 @jit
-def count_occupied(incoming, source, lowest, highest):
-    """How many connections lie in the slots lowest[t] <= s < highest[t]."""
-    count = 0
+def free_before(incoming, source, lowest, highest):
+    """Free slots before each target (N+1,): sources lowest[t] <= s < highest[t] less those that are connected."""
+    before = np.empty_like(incoming)
+    before[0] = 0
     for node in range(incoming.size - 1):
-        for edge in range(incoming[node], incoming[node + 1]):
-            count += lowest[node] <= source[edge] < highest[node]
-    return count
+        first = first_from(source, incoming[node], incoming[node + 1], lowest[node])
+        last = first_from(source, first, incoming[node + 1], highest[node])
+        before[node + 1] = before[node] + max(highest[node] - lowest[node], 0) - (last - first)
+    return before
+
+
+@jit
+def free_slots(incoming, source, lowest, before, ranks):
+    """The (target, source) pairs of ascending ranks among the free slots, numbered in (target, source) order."""
+    targets = np.empty(ranks.size, np.int32)
+    sources = np.empty(ranks.size, np.int32)
+    node = 0
+    first = 0
+    for i in range(ranks.size):
+        while ranks[i] >= before[node + 1]:
+            node += 1
+            first = -1
+        if i == 0 or first < 0:
+            first = first_from(source, incoming[node], incoming[node + 1], lowest[node])
+        rank = ranks[i] - before[node]
+        targets[i] = node
+        sources[i] = lowest[node] + rank + passed_over(source, first, incoming[node + 1], lowest[node], rank)
+    return targets, sources
 
 
 @jit

@@ -1,0 +1,1 @@
+"""Borders: other libraries' networks to ours and back."""

@@ -1,0 +1,1 @@
+"""Networks: a frozen graph with columns of numbers, trained and pruned."""

@@ -1,0 +1,36 @@
+"""Writing a file whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, write: Callable[[Any], None], text: bool = False) -> None:
+    """Call `write(file)` on a temporary file beside `path`, flush it to disk, and rename it over `path`.
+
+    Whatever goes wrong, `path` holds its former content and the temporary file is gone.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from neuroprune.network.atomic import write_atomically
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(Path(folder, "a.txt"), lambda file: file.write("done"), text=True)
+    ...     Path(folder, "a.txt").read_text()
+    'done'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    options = {"mode": "x", "encoding": "utf-8", "newline": ""} if text else {"mode": "xb"}
+    with open(temporary, **options) as file:
+        try:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink()
+            raise

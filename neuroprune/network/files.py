@@ -1,0 +1,341 @@
+"""Networks in files: `.json` to read, `.npz` to be compact; both hold everything, bit for bit, and no code.
+
+Format version 1. Scalars and names are the header; numbers are columns:
+
+    ids (N,)  bias (N,)  activation (N,) index into the header's names     nodes in activation order
+    source (E,)  target (E,)  weight (E,)  delayed (E,)                    connections in storage order, by id
+    gradient (E,)  state (streams, N)                                      where there are any
+"""
+
+import io
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuroprune import activations, rng
+from neuroprune.network import create
+from neuroprune.network.atomic import write_atomically
+from neuroprune.network.graph import Graph
+from neuroprune.network.prune import PruningSchedule
+from neuroprune.network.views import check_column
+from neuroprune.pruning import saliency
+
+if TYPE_CHECKING:
+    from neuroprune.network.network import Network
+
+FORMAT, VERSION = "neuroprune network", 1
+MAX_BYTES = 2**33  # 8 GiB of columns; a file that claims more is refused before anything is read
+MAX_TEXT = 2**30  # 1 GiB of JSON
+COLUMNS = {"ids": "<i8", "bias": "<f8", "activation": "|u1", "source": "<i8", "target": "<i8", "weight": "<f8",
+           "delayed": "|b1", "gradient": "<f8", "state": "<f8"}
+OPTIONAL = ("delayed", "gradient", "state")
+DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, EOFError, MemoryError,
+          RecursionError, NotImplementedError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
+
+
+def save(net: "Network", path: Any) -> None:
+    """Write everything to a `.json` (readable) or `.npz` (compact) file, atomically.
+
+    Ids, order, weights, biases, activations, schedule, baselines, accumulated gradient, state and the RNG come back
+    exactly. Nothing is drawn, so saving changes nothing.
+
+    Raises
+    ------
+    ValueError
+        For another suffix, numbers that are not finite, or a schedule that holds a function; no file is written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import neuroprune as npr
+    >>> net = npr.Network.dense([2, 3, 1], seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     net.save(os.path.join(folder, "net.json"))
+    ...     twin = npr.Network.load(os.path.join(folder, "net.json"))
+    >>> net.equals(twin), float(net.rng.random()) == float(twin.rng.random())
+    (True, True)
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    header, columns = describe(net)
+    if suffix == ".json":
+        lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in header.items()]
+        lines += [f"{json.dumps(key)}: {json.dumps(value.tolist(), allow_nan=False)}" for key, value in columns.items()]
+        text = "{\n" + ",\n".join(lines) + "\n}\n"
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"a .json file must have at most {MAX_TEXT} bytes, got {len(text)}: save as .npz")
+        write_atomically(path, lambda file: file.write(text), text=True)
+        return
+    size = sum(column.nbytes for column in columns.values())
+    if size > MAX_BYTES:
+        raise ValueError(f"a file must hold at most {MAX_BYTES} bytes of columns, got {size}")
+    members = {"header": np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8), **columns}
+
+    def write(file: Any) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, column in members.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.ascontiguousarray(column), allow_pickle=False)
+
+    write_atomically(path, write)
+
+
+def load(cls: type["Network"], path: Any) -> "Network":
+    """Read a network back, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        When the file is truncated, damaged, too large, of another version, or describes no legal network; it says
+        what is wrong. An activation that is not registered is named. Loading never runs code from the file.
+    OSError
+        When the file cannot be read.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    try:
+        header, columns = _read_json(path) if suffix == ".json" else _read_npz(path)
+        return assemble(cls, header, columns)
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} must be a network written by net.save, got a file that is not: {reason}") from None
+
+
+def describe(net: "Network") -> tuple[dict, dict[str, np.ndarray]]:
+    """(header of JSON types, columns) that hold everything of a network."""
+    from neuroprune.network.edit import check_finite
+
+    check_finite(net)
+    graph = net._graph
+    names = sorted({activations.name(int(code)) for code in net._code})
+    place = {activations.code(name): i for i, name in enumerate(names)}
+    columns = {
+        "ids": graph.ids, "bias": net._bias,
+        "activation": np.array([place[int(code)] for code in net._code], np.uint8),
+        "source": graph.source_ids, "target": graph.target_ids, "weight": net._weight,
+    }
+    if graph.recurrent:
+        columns["delayed"] = graph.delayed
+    if net._gradient is not None:
+        columns["gradient"] = check_column(net._gradient, graph.n_connections, "net.connections.accumulated_gradient")
+    if net._state is not None:
+        check_column(net._state.ravel(), net._state.size, "the network's state")
+        columns["state"] = net._state
+    header = {
+        "format": FORMAT, "version": VERSION, "n_inputs": graph.n_inputs, "n_outputs": graph.n_outputs,
+        "layer_sizes": None if graph.layer_sizes is None else list(graph.layer_sizes),
+        "activations": names, "default_activation": activations.name(net._default_code),
+        "gradient_ends": net._gradient_ends, "schedule": _schedule_to_json(net._schedule),
+        "training_baseline": net._training_baseline, "evolution_baseline": net._evolution_baseline,
+        "last_prune_iteration": net._last_prune_iteration, "iteration": net._iteration, "seed": net._seed,
+        "rng_state": net._rng_state if net._rng is None else net._rng.bit_generator.state,
+    }
+    if header["rng_state"] is not None:
+        header["rng_state"] = rng.to_json(header["rng_state"])
+    return header, columns
+
+
+def assemble(cls: type["Network"], header: dict, columns: dict[str, np.ndarray]) -> "Network":
+    """The network of a header and columns; everything is checked before it exists."""
+    if header.get("format") != FORMAT:
+        raise ValueError(f"format must be {FORMAT!r}, got {header.get('format')!r}")
+    if header.get("version") != VERSION:
+        raise ValueError(f"version must be {VERSION}, got {header.get('version')!r}: use the neuroprune that wrote it")
+    missing = [name for name in COLUMNS if name not in columns and name not in OPTIONAL]
+    if missing:
+        raise ValueError(f"the column {missing[0]!r} is missing")
+    graph = _graph(header, columns)
+    n, count = graph.n_nodes, graph.n_connections
+    names = header["activations"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("activations must be a list of names")
+    for name in [*names, header["default_activation"]]:
+        activations.code(name)
+    index = _sized(columns["activation"], (n,), "activation")
+    if index.max(initial=0) >= len(names):
+        raise ValueError(f"activation must index {len(names)} names, got {index.max()}")
+    bias = check_column(_sized(columns["bias"], (n,), "bias"), n, "bias")
+    if bias[:graph.n_inputs].any():
+        raise ValueError("bias must be 0 for inputs")
+    gradient, state = columns.get("gradient"), columns.get("state")
+    if gradient is not None:
+        gradient = np.array(check_column(_sized(gradient, (count,), "gradient"), count, "gradient"))
+    if state is not None:
+        if state.ndim != 2 or state.shape[1] != n or not graph.recurrent:
+            raise ValueError(f"state must have shape (streams, {n}) in a recurrent network, got {state.shape}")
+        state = np.array(check_column(state.ravel(), state.size, "state").reshape(state.shape))
+    if header["rng_state"] is not None:
+        rng.from_state(header["rng_state"])
+    if not isinstance(header["gradient_ends"], bool):
+        raise ValueError("gradient_ends must be true or false")
+    rest = {
+        "default": header["default_activation"], "gradient": gradient, "gradient_ends": header["gradient_ends"],
+        "state": state, "schedule": _schedule_from_json(header["schedule"]), "rng_state": header["rng_state"],
+        "iteration": _integer(header["iteration"], "iteration"),
+        **{key: None if header[key] is None else _integer(header[key], key)
+           for key in ("training_baseline", "evolution_baseline", "last_prune_iteration", "seed")},
+    }
+    if (rest["schedule"] is None) != (rest["training_baseline"] is None):
+        raise ValueError("training_baseline must be there exactly when there is a schedule")
+    weight = check_column(_sized(columns["weight"], (count,), "weight"), count, "weight")
+    return create.restore(cls, graph, weight, bias, [names[i] for i in index.tolist()], rest)
+
+
+def _graph(header: dict, columns: dict[str, np.ndarray]) -> Graph:
+    n_inputs, n_outputs = _integer(header["n_inputs"], "n_inputs", 1), _integer(header["n_outputs"], "n_outputs", 1)
+    ids, fixed = columns["ids"], n_inputs + n_outputs
+    if ids.ndim != 1 or ids.size < fixed:
+        raise ValueError(f"ids must name at least {fixed} nodes, got {ids.size}")
+    hidden = ids[n_inputs:ids.size - n_outputs]
+    if (not np.array_equal(ids[:n_inputs], np.arange(n_inputs)) or (hidden < fixed).any()
+            or not np.array_equal(ids[ids.size - n_outputs:], np.arange(n_inputs, fixed))
+            or np.unique(hidden).size < hidden.size):
+        raise ValueError("ids must be those of the inputs, different hidden ones, and those of the outputs")
+    n, count = ids.size, columns["source"].size
+    empty = Graph(n_inputs, n_outputs, np.array(ids), np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
+    source = empty.positions(_sized(columns["source"], (count,), "source"))
+    target = empty.positions(_sized(columns["target"], (count,), "target"))
+    if (source < 0).any() or (target < 0).any():
+        raise ValueError("source and target must be ids of nodes")
+    if (np.diff(target * n + source) <= 0).any():
+        raise ValueError("connections must be sorted by target and source, each once")
+    delayed = columns.get("delayed")
+    late = np.zeros(count, np.bool_) if delayed is None else _sized(delayed, (count,), "delayed")
+    if (target < n_inputs).any() or (~late & ((source >= target) | (source >= n - n_outputs))).any():
+        raise ValueError("connections must lead forward in the order of the nodes, from no output and into no input, "
+                         "unless they are delayed")
+    sizes = header["layer_sizes"]
+    if sizes is not None:
+        sizes = tuple(_integer(size, "a layer size", 1) for size in sizes)
+        if len(sizes) < 2 or sum(sizes) != n or sizes[0] != n_inputs or sizes[-1] != n_outputs:
+            raise ValueError(f"layer_sizes must add up to {n} nodes, got {sizes}")
+    incoming = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=n))])
+    return Graph(n_inputs, n_outputs, np.array(ids), incoming, source.astype(np.int32),
+                 None if delayed is None else np.array(delayed), sizes)
+
+
+def _schedule_to_json(schedule: PruningSchedule | None) -> dict | None:
+    if schedule is None:
+        return None
+    method, candidates = schedule.method, schedule.candidates
+    if not isinstance(method, str):
+        named = [name for name, function in saliency.SCORERS.items() if function is method]
+        if not named:
+            raise ValueError("a file cannot hold a scorer function: name one of npr.saliency.SCORERS in the schedule, "
+                             "or set net.pruning = None before saving")
+        method = named[0]
+    for value, what in ((schedule.ramp, "ramp"), (schedule.signals, "signals")):
+        if callable(value):
+            raise ValueError(f"a file cannot hold a function for {what}: set net.pruning = None before saving")
+    if not isinstance(candidates, str):
+        array = np.asarray(candidates)
+        candidates = {"mask" if array.dtype == np.bool_ else "pairs": array.tolist()}
+    return {"target_sparsity": float(schedule.target_sparsity), "start": int(schedule.start), "end": int(schedule.end),
+            "frequency": int(schedule.frequency), "method": method, "regrow_fraction": float(schedule.regrow_fraction),
+            "ramp": schedule.ramp, "candidates": candidates}
+
+
+def _schedule_from_json(fields: Any) -> PruningSchedule | None:
+    if fields is None:
+        return None
+    fields = dict(fields)
+    candidates = fields["candidates"]
+    if isinstance(candidates, dict):
+        (kind, values), = candidates.items()
+        dtype = {"mask": np.bool_, "pairs": np.int64}[kind]
+        fields["candidates"] = np.array(values, dtype)
+    elif candidates not in ("order", "layers"):
+        raise ValueError(f"candidates must be 'order', 'layers', a mask or pairs, got {candidates!r}")
+    if not isinstance(fields.get("method"), str) or not isinstance(fields.get("ramp"), str):
+        raise ValueError("method and ramp of a schedule must be names")
+    return PruningSchedule(**fields)
+
+
+def _read_json(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    size = path.stat().st_size
+    if size > MAX_TEXT:
+        raise ValueError(f"the file must have at most {MAX_TEXT} bytes, got {size}")
+    data = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
+    if not isinstance(data, dict):
+        raise ValueError("the file must hold one object")
+    columns = {}
+    for name, dtype in COLUMNS.items():
+        if name in data:
+            columns[name] = _column(data.pop(name), name, np.dtype(dtype))
+    return data, columns
+
+
+def _column(values: Any, name: str, dtype: np.dtype) -> np.ndarray:
+    """A JSON list as a column, without a silent conversion."""
+    array = np.array(values if values else [], dtype if not values else None)
+    wanted = {"i": "i", "u": "iu", "f": "iuf", "b": "b"}[dtype.kind]
+    if array.ndim != (2 if name == "state" else 1) and array.size or array.dtype.kind not in wanted:
+        raise ValueError(f"the column {name!r} must be a list of {dtype.name} numbers")
+    converted = array.astype(dtype)
+    if dtype.kind == "u" and not np.array_equal(converted, array):
+        raise ValueError(f"the column {name!r} must hold numbers of {dtype.name}")
+    return converted
+
+
+def _read_npz(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: info for info in archive.infolist()}
+        unknown = set(members) - {f"{name}.npy" for name in ("header", *COLUMNS)}
+        if unknown or len(members) != len(archive.infolist()):
+            raise ValueError("the archive must hold each known column once")
+        total = sum(info.file_size for info in members.values())
+        if total > MAX_BYTES:
+            raise ValueError(f"the columns must have at most {MAX_BYTES} bytes, got {total}")
+        header = json.loads(bytes(_member(archive, members["header.npy"], np.dtype("|u1"))).decode("utf-8"),
+                            parse_constant=_refuse_constant)
+        if not isinstance(header, dict):
+            raise ValueError("the header must hold one object")
+        columns = {name: _member(archive, members[f"{name}.npy"], np.dtype(dtype))
+                   for name, dtype in COLUMNS.items() if f"{name}.npy" in members}
+    return header, columns
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, dtype: np.dtype) -> np.ndarray:
+    """One column; its declared shape must fit its declared size before anything is allocated."""
+    with archive.open(info) as member:
+        raw = member.read(info.file_size)
+    stream = io.BytesIO(raw)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"{info.filename} must be in npy format 1.0, got {version}")
+    shape, fortran, kind = np.lib.format.read_array_header_1_0(stream)
+    if fortran or kind != dtype or len(shape) not in (1, 2):
+        raise ValueError(f"{info.filename} must hold {dtype.name} in C order, got {kind}")
+    body = raw[stream.tell():]
+    if any(not isinstance(length, int) or length < 0 for length in shape) \
+            or int(np.prod([*shape, 1], dtype=object)) * dtype.itemsize != len(body):
+        raise ValueError(f"{info.filename} must have as many bytes as its shape {shape} says, got {len(body)}")
+    if dtype.kind == "b" and np.frombuffer(body, np.uint8).max(initial=0) > 1:
+        raise ValueError(f"{info.filename} must hold only true and false")
+    return np.frombuffer(body, dtype).reshape(shape)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"numbers must be finite, got {name}")
+
+
+def _integer(value: Any, name: str, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return value
+
+
+def _sized(column: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    if column.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {column.shape}")
+    return column
+
+
+def _suffix(path: Path) -> str:
+    if path.suffix not in (".json", ".npz"):
+        raise ValueError(f"the path must end in .json or .npz, got {path.name!r}")
+    return path.suffix

@@ -1,0 +1,318 @@
+"""Pruning a network: the schedule, what one pruning did, and the calls. These are methods of Network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuroprune.network import edit
+from neuroprune.network.regrow import Candidates, grow_randomly
+from neuroprune.pruning import masks, saliency, schedules
+
+if TYPE_CHECKING:
+    from neuroprune.network.network import Network
+
+MAX_EVOLUTIONARY_SPARSITY = 0.999
+
+
+@dataclass(frozen=True)
+class PruningSchedule:
+    """When a network is pruned during training, and how far.
+
+    Attributes
+    ----------
+    target_sparsity : float
+        Share of the training baseline to remove by `end`, in (0, 1].
+    start, end : int
+        The window of iterations, both inclusive; start == end prunes once.
+    frequency : int
+        Prunes at start, every `frequency` iterations after, and at the end.
+    method : str or function
+        A scorer of `npr.saliency.SCORERS` or any `f(weight, **signals)`; larger scores stay.
+    regrow_fraction : float
+        In [0, 1]: prunes round(regrow_fraction * min(excess, desired)) more than asked and grows as many again at
+        random places, so that the count still lands on the target.
+    ramp : "linear", "cubic", "cosine", "exponential" or function of progress in [0, 1]
+        How the sparsity rises from 0 at `start` to the target at `end`.
+    candidates : "order", "layers", array
+        Where connections may grow, see `Network.regrow`.
+    signals : function net -> dict, optional
+        Gives what the scorer needs beyond the accumulated gradient.
+
+    Examples
+    --------
+    >>> import neuroprune as npr
+    >>> net = npr.Network.dense([4, 5, 2], seed=0)
+    >>> net.pruning = npr.PruningSchedule(0.8, start=1, end=5, ramp="cubic")
+    >>> [len(net.connections) for iteration in range(1, 7) if net.maybe_prune(iteration)]
+    [30, 16, 9, 6, 6]
+    """
+
+    target_sparsity: float
+    start: int
+    end: int
+    frequency: int = 1
+    method: str | Callable = "magnitude"
+    regrow_fraction: float = 0.0
+    ramp: str | Callable = "linear"
+    candidates: Any = "order"
+    signals: Callable | None = None
+    _ramp: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ramp = schedules.make(self.ramp, self.target_sparsity, self.start, self.end, self.frequency)
+        object.__setattr__(self, "_ramp", ramp)
+        saliency.scorer(self.method)
+        if not 0.0 <= self.regrow_fraction <= 1.0:
+            raise ValueError(f"regrow_fraction must be in [0, 1], got {self.regrow_fraction}")
+        if self.signals is not None and not callable(self.signals):
+            raise TypeError(f"signals must be a function net -> dict, got {type(self.signals).__name__}")
+
+    def sparsity(self, iteration: int) -> float:
+        """The sparsity that the ramp asks for at an iteration."""
+        return self._ramp.sparsity(iteration)
+
+    def fires(self, iteration: int) -> bool:
+        """Whether the iteration is one of those at which the schedule prunes."""
+        return self._ramp.fires(iteration)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Connections by id with what they carried: columns of equal length."""
+
+    source: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    score: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.source.size
+
+
+class PruneResult:
+    """What one pruning did: enough to explain it and to undo it.
+
+    Attributes
+    ----------
+    kept : bool array (former E,)
+        True where a former connection stayed.
+    sparsity : float
+        `net.sparsity` afterwards.
+    removed : Listing
+        Ids, weights and scores of what went, in storage order.
+    regrown : Listing
+        Ids and first weights of what grew.
+    scores : float array (former E,) or None
+        What the connections were ranked by; None when nothing had to go.
+
+    Examples
+    --------
+    >>> import neuroprune as npr
+    >>> net = npr.Network.from_connections(2, 1, [(0, 2, 0.1), (1, 2, 2.0)])
+    >>> result = net.prune_to_sparsity(0.5)
+    >>> result
+    <PruneResult: 1 removed, 0 regrown, 1 left, sparsity 0.5>
+    >>> result.undo(net)
+    >>> len(net.connections)
+    2
+    """
+
+    def __init__(self, net: "Network", scores: np.ndarray | None = None) -> None:
+        self._before = net._graph
+        self._columns = net._weight, net._gradient, net._gradient_ends
+        self._counters = net._training_baseline, net._evolution_baseline, net._last_prune_iteration
+        self.scores = scores
+        self.kept = np.ones(net._graph.n_connections, np.bool_)
+        self._grown = np.zeros(0, np.int64)
+        self._grown_weight = np.zeros(0)
+
+    def _close(self, net: "Network") -> "PruneResult":
+        self._after = net._graph
+        self.sparsity = net.sparsity
+        return self
+
+    @cached_property
+    def removed(self) -> Listing:
+        """Ids, weights and scores of the removed connections."""
+        gone = ~self.kept
+        graph = self._before
+        score = np.zeros(0) if self.scores is None else self.scores[gone]
+        return Listing(graph.ids[graph.source[gone]], graph.ids[graph.target[gone]], self._columns[0][gone], score)
+
+    @cached_property
+    def regrown(self) -> Listing:
+        """Ids and first weights of the grown connections."""
+        graph = self._after
+        return Listing(graph.ids[graph.source[self._grown]], graph.ids[graph.target[self._grown]], self._grown_weight)
+
+    def undo(self, net: "Network") -> None:
+        """Put back what was removed and take away what grew, as long as nothing else was rewired since.
+
+        Removed connections get their old weights; the others keep their present ones, and so do biases. The
+        accumulated gradient, the baselines and the last prune iteration are those from before.
+
+        Raises
+        ------
+        LookupError
+            When the network's wiring is not the one that this pruning left.
+        """
+        if net._graph is not self._after:
+            raise LookupError("undo needs the wiring that this pruning left, but the network was rewired since: "
+                              "undo the latest result first")
+        weight = self._columns[0].copy()
+        survivors = np.ones(net._graph.n_connections, np.bool_)
+        survivors[self._grown] = False
+        weight[self.kept] = net._weight[survivors]
+        gradient = None if self._columns[1] is None else self._columns[1].copy()
+        if self._before is not self._after:
+            net._replace(self._before, weight, gradient)
+        net._gradient_ends = self._columns[2]
+        net._training_baseline, net._evolution_baseline, net._last_prune_iteration = self._counters
+
+    def __repr__(self) -> str:
+        return (f"<PruneResult: {self.kept.size - np.count_nonzero(self.kept)} removed, {self._grown.size} regrown, "
+                f"{self._after.n_connections} left, sparsity {self.sparsity:.4g}>")
+
+
+def set_schedule(net: "Network", schedule: PruningSchedule | None) -> None:
+    """Set or remove the schedule, and with it the training baseline."""
+    if schedule is None:
+        net._schedule = net._training_baseline = net._last_prune_iteration = None
+        return
+    if not isinstance(schedule, PruningSchedule):
+        raise TypeError(f"net.pruning must be a PruningSchedule or None, got {type(schedule).__name__}")
+    if schedule.regrow_fraction > 0.0:
+        Candidates(net._graph, schedule.candidates)
+    net._schedule = schedule
+    net._training_baseline = net._graph.n_connections
+    net._last_prune_iteration = None
+
+
+def maybe_prune(net: "Network", iteration: int) -> PruneResult | None:
+    """Prune when the schedule fires at this iteration (counted from 1); None when it does not.
+
+    Fires at `start`, every `frequency` after, at `end`, and at the first call after `end` when none at or after
+    `end` has fired yet. A second call with the same iteration does nothing.
+
+    Raises
+    ------
+    ValueError
+        When a weight or a score is not finite, or a signal is missing; the network is unchanged then.
+    """
+    if isinstance(iteration, bool) or not isinstance(iteration, (int, np.integer)):
+        raise TypeError(f"iteration must be an integer, got {iteration!r}")
+    schedule, last = net._schedule, net._last_prune_iteration
+    if schedule is None or iteration == last:
+        return None
+    overdue = iteration >= schedule.end and (last is None or last < schedule.end)
+    if not (overdue or schedule.fires(iteration)):
+        return None
+    baseline = net._training_baseline
+    desired = max(1, baseline - masks.count(schedule.sparsity(iteration), baseline))
+    signals = {} if schedule.signals is None else schedule.signals(net)
+    result = _prune_to(net, desired, schedule.method, None, signals, schedule.regrow_fraction, schedule.candidates)
+    net._last_prune_iteration = int(iteration)
+    return result._close(net)
+
+
+def prune_to_sparsity(net: "Network", target_sparsity: float, method: str | Callable = "magnitude",
+                      protect: Any = None, **signals: Any) -> PruneResult:
+    """Prune to a share of the evolutionary baseline, lowest scores first.
+
+    Parameters
+    ----------
+    target_sparsity : float
+        At most 0.999 counts; 0 or less does nothing. The share is that of the evolutionary baseline, captured at
+        the first call with a positive target. At least one connection stays.
+    method : str or function
+        A scorer of `npr.saliency.SCORERS` or any `f(weight, **signals)`; larger scores stay, and of equal ones the
+        earlier in storage order (target, source) goes first.
+    protect : bool array (E,), optional
+        True is never removed.
+    **signals : array
+        What the scorer needs. `gradient` is the accumulated gradient and `rng` is `net.rng` when not given; without
+        an accumulated gradient "snip" ranks by magnitude.
+
+    Raises
+    ------
+    ValueError
+        When the target is NaN, a weight or score is not finite, or more is protected than may stay; the network is
+        unchanged then.
+
+    Examples
+    --------
+    >>> import neuroprune as npr
+    >>> net = npr.Network.from_connections(3, 1, [(0, 3, 0.1), (1, 3, -2.0), (2, 3, 0.5)])
+    >>> result = net.prune_to_sparsity(0.5)
+    >>> result.removed.source.tolist(), net.connections.weight.tolist()
+    ([0, 2], [-2.0])
+    """
+    target = float(target_sparsity)
+    if target != target:
+        raise ValueError("target_sparsity must be a number, got nan")
+    if target <= 0.0:
+        return PruneResult(net)._close(net)
+    target = min(target, MAX_EVOLUTIONARY_SPARSITY)
+    baseline = net._evolution_baseline or net._graph.n_connections
+    desired = max(1, baseline - masks.count(target, baseline))
+    result = _prune_to(net, desired, method, protect, signals)
+    net._evolution_baseline = baseline
+    return result._close(net)
+
+
+def _prune_to(net: "Network", desired: int, method: str | Callable, protect: Any, signals: dict,
+              regrow_fraction: float = 0.0, candidates: Any = "order") -> PruneResult:
+    """Remove the lowest scores until `desired` connections are left, some of them grown anew."""
+    count = net._graph.n_connections
+    excess = count - desired
+    if excess <= 0:
+        return PruneResult(net)
+    protect = _check_protect(net, protect, desired)
+    scores = _scores(net, method, signals)
+    result = PruneResult(net, scores)
+    grown = min(round(regrow_fraction * min(excess, desired)), desired - 1)
+    places = Candidates(net._graph, candidates) if grown else None
+    while True:
+        result.kept = masks.top(scores, desired - grown, protect=protect)
+        columns = edit.kept_columns(net, result.kept, desired - grown)
+        if not grown or (free := places.free(columns[0])) >= grown:
+            break
+        grown = free  # fewer go, so that as many as go find a place
+    net._replace(*columns)
+    net._gradient_ends = True
+    if grown:
+        result._grown = grow_randomly(net, places, grown)
+        result._grown_weight = net._weight[result._grown]
+    return result
+
+
+def _check_protect(net: "Network", protect: Any, desired: int) -> np.ndarray | None:
+    if protect is None:
+        return None
+    protect = np.asarray(protect)
+    count = net._graph.n_connections
+    if protect.dtype != np.bool_ or protect.shape != (count,):
+        raise ValueError(f"protect must be boolean with shape ({count},), got {protect.dtype} {protect.shape}")
+    if np.count_nonzero(protect) > desired:
+        raise ValueError(f"protect must mark at most the {desired} connections that stay, got "
+                         f"{np.count_nonzero(protect)}: lower the target sparsity")
+    return protect
+
+
+def _scores(net: "Network", method: str | Callable, signals: dict) -> np.ndarray:
+    """The scores of all connections, with the network's own signals where none is given."""
+    function = saliency.scorer(method)
+    if function is saliency.snip and net._gradient is None and "gradient" not in signals:
+        function = saliency.magnitude
+    required = saliency.requires(function)
+    own = {"gradient": net._gradient} if "gradient" in required and net._gradient is not None else {}
+    if "rng" in required and "rng" not in signals:
+        own["rng"] = net.rng
+    try:
+        return saliency.score(function, net._weight, **{**own, **signals})
+    except ValueError:
+        edit.check_finite(net)
+        raise

@@ -1,0 +1,212 @@
+"""Growing connections in free legal places: where they may go, and which of them are taken."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuroprune import kernels
+from neuroprune.network import edit
+from neuroprune.network.gradient import Deltas
+from neuroprune.network.graph import Graph
+from neuroprune.network.views import check_column
+from neuroprune.pruning import growth, masks
+
+if TYPE_CHECKING:
+    from neuroprune.network.network import Network
+
+BLOCK = 1_000_000  # candidates that are scored at once
+CELLS = 4_000_000  # float64 numbers of one block of the gradient of absent connections, 32 MB
+METHODS = ("random", "gradient")
+
+
+def regrow(net: "Network", count: int, method: str | Callable = "random", candidates: Any = "order",
+           weight: Any = None, data: tuple | None = None, loss: str = "mse") -> int:
+    """Grow exactly `count` connections among the free legal places and return the count.
+
+    Parameters
+    ----------
+    count : int
+        At least 0, at most the number of free places.
+    method : "random", "gradient" or function
+        "random" draws uniformly without replacement, every set of places equally likely. "gradient" takes the
+        largest |sum over rows of activation(source) * delta(target)| on `data` (RigL, Evci et al. 2020,
+        https://arxiv.org/abs/1911.11134, section 3). A function `f(net, source_ids, target_ids) -> scores` is
+        called with blocks of candidates in storage order; the largest scores grow.
+    candidates : "order", "layers", a bool array (N, N), or pairs of ids
+        All free pairs that are legal in the present order; those between adjacent layers of a network made in
+        layers; those marked True at [target position, source position]; a (k, 2) array of (source_id, target_id).
+    weight : float or array (count,), optional
+        In storage order of the grown connections. By default U(-0.1, 0.1) at random places, 0 otherwise.
+    data : (x, y), optional
+        For `method="gradient"`, as `net.gradient` takes them, with `loss`.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer free places than `count`; the network is unchanged then.
+
+    Examples
+    --------
+    >>> import neuroprune as npr
+    >>> net = npr.Network.dense([3, 4, 2], seed=0)
+    >>> _ = net.prune_to_sparsity(0.5)
+    >>> net.regrow(4, candidates="layers"), len(net.connections)
+    (4, 14)
+    """
+    places = Candidates(net._graph, candidates)
+    count = _check_count(count, places.free(net._graph), candidates)
+    weights = None if weight is None else check_column(weight, count, "weight")
+    if method == "random":
+        grow_randomly(net, places, count, weights)
+        return count
+    if method == "gradient":
+        if data is None:
+            raise ValueError("method='gradient' needs data to take the gradient on, got None: pass data=(x, y)")
+        scores = _gradient_scorer(net, *data, loss)
+    elif callable(method):
+        scores = _user_scorer(net, method)
+    else:
+        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))} or a function, got {method!r}")
+    target, source = _best(net._graph, places, count, scores)
+    late = net._graph.is_delayed(source, target) if net._graph.recurrent else None
+    edit.merge(net, source, target, late, np.zeros(count) if weights is None else np.array(weights))
+    return count
+
+
+def grow_randomly(net: "Network", places: "Candidates", count: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Grow `count` connections at uniformly drawn free places; returns their indices."""
+    graph = net._graph
+    ranks = growth.sample(places.free(graph), count, net.rng)
+    target, source = places.at(graph, ranks)
+    late = graph.is_delayed(source, target) if graph.recurrent else None
+    if weights is None:
+        weights = net.rng.uniform(-edit.NEW_WEIGHT, edit.NEW_WEIGHT, count)
+    return edit.merge(net, source, target, late, np.array(weights))
+
+
+class Candidates:
+    """The places where connections may grow, numbered in (target, source) order without those that are taken.
+
+    Slots are ranges of sources for each target; anything else is a list of keys target * N + source.
+    """
+
+    def __init__(self, graph: Graph, candidates: Any) -> None:
+        self._slots = self._keys = None
+        if isinstance(candidates, str):
+            if candidates not in ("order", "layers"):
+                raise ValueError("candidates must be 'order', 'layers', a boolean (N, N) array or pairs of ids, got "
+                                 f"{candidates!r}")
+            self._slots = graph.slots if candidates == "order" else graph.layer_slots
+        else:
+            self._keys = _keys(graph, np.asarray(candidates))
+        self._before: tuple[Graph, Any] | None = None
+
+    def _free(self, graph: Graph) -> Any:
+        """Free slots before each target, or the free keys; kept for the graph last asked about."""
+        if self._before is None or self._before[0] is not graph:
+            if self._slots is not None:
+                free = kernels.structure.free_before(graph.incoming, graph.source, *self._slots)
+            else:
+                n = graph.n_nodes
+                free = self._keys[graph.find_pairs(self._keys % n, self._keys // n) < 0]
+            self._before = graph, free
+        return self._before[1]
+
+    def free(self, graph: Graph) -> int:
+        """How many places are free."""
+        return int(self._free(graph)[-1]) if self._slots is not None else self._free(graph).size
+
+    def at(self, graph: Graph, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(targets, sources), int32, of the free places of ascending ranks."""
+        free = self._free(graph)
+        if self._slots is not None:
+            return kernels.structure.free_slots(graph.incoming, graph.source, self._slots[0], free, ranks)
+        keys = free[ranks]
+        return (keys // graph.n_nodes).astype(np.int32), (keys % graph.n_nodes).astype(np.int32)
+
+
+def _keys(graph: Graph, candidates: np.ndarray) -> np.ndarray:
+    """A user's mask or pairs as ascending keys of legal places."""
+    n = graph.n_nodes
+    if candidates.dtype == np.bool_:
+        if candidates.shape != (n, n):
+            raise ValueError(f"a mask of candidates must have shape ({n}, {n}), got {candidates.shape}")
+        target, source = np.nonzero(candidates)
+    else:
+        if candidates.size == 0:
+            return np.zeros(0, np.int64)
+        if candidates.ndim != 2 or candidates.shape[1] != 2 or candidates.dtype.kind not in "iu":
+            raise ValueError("pairs of candidates must be integers of shape (k, 2), got "
+                             f"{candidates.dtype} of shape {candidates.shape}")
+        positions = graph.positions(candidates)
+        if (positions < 0).any():
+            raise ValueError("candidates must name nodes of the network, got "
+                             f"{candidates[positions < 0][0]}: see net.nodes.id")
+        source, target = positions[:, 0], positions[:, 1]
+    lowest, highest = graph.slots
+    legal = (lowest[target] <= source) & (source < highest[target])
+    if not legal.all():
+        i = int(np.argmin(legal))
+        raise ValueError("candidates must be legal in the present order, got "
+                         f"{graph.ids[source[i]]} -> {graph.ids[target[i]]}")
+    return np.unique(target.astype(np.int64) * n + source)
+
+
+def _check_count(count: Any, free: int, candidates: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+        raise TypeError(f"count must be an integer, got {count!r}")
+    if not 0 <= count <= free:
+        where = f"candidates={candidates!r}" if isinstance(candidates, str) else "these candidates"
+        raise ValueError(f"count must be in [0, {free}], the free places of {where}, got {count}")
+    return int(count)
+
+
+def _best(graph: Graph, places: Candidates, count: int,
+          scores: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The `count` places of the largest scores, in storage order; memory is bounded by a block and the count."""
+    pool = np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int32)
+    for target, source in _blocks(graph, places):
+        value = check_column(scores(source, target), source.size, "the scores of candidates")
+        columns = [np.concatenate(pair) for pair in zip(pool, (value, target, source), strict=True)]
+        stay = masks.top(columns[0], min(count, columns[0].size))
+        pool = tuple(column[stay] for column in columns)
+    return pool[1], pool[2]
+
+
+def _blocks(graph: Graph, places: Candidates) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    free = places.free(graph)
+    for first in range(0, free, BLOCK):
+        yield places.at(graph, np.arange(first, min(first + BLOCK, free)))
+
+
+def _user_scorer(net: "Network", function: Callable) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    ids = net._graph.ids
+
+    def scores(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return function(net, ids[source], ids[target])
+
+    return scores
+
+
+def _gradient_scorer(net: "Network", x: Any, y: Any, loss: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """|sum over rows of activation(source) * delta(target)| for pairs sorted by target."""
+    graph = net._graph
+    batches = Deltas(net, x, y, loss)
+
+    def scores(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        result = np.empty(source.size)
+        step = max(CELLS // graph.n_nodes, 1)
+        late = graph.is_delayed(source, target) if graph.recurrent else np.zeros(source.size, np.bool_)
+        first = 0
+        while first < source.size:
+            lowest = int(target[first])
+            last = int(np.searchsorted(target, lowest + step))
+            present, previous = batches.products(lowest, min(int(target[last - 1]) + 1, lowest + step))
+            part = slice(first, last)
+            row = target[part] - lowest
+            result[part] = np.where(late[part], previous[row, source[part]], present[row, source[part]])
+            first = last
+        return np.abs(result)
+
+    return scores
