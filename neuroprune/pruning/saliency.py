@@ -1,0 +1,212 @@
+"""Saliency: how much each element matters. A scorer is an elementwise function `f(weight, **signals)`.
+
+Larger means keep. A signal is whatever a scorer needs besides the weight, such as a gradient; it comes as a
+keyword and broadcasts to the weight. The table `SCORERS` names the scorers that come with the library; any
+function of the same form is a method as well.
+"""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from neuroprune import arrays
+
+
+def magnitude(weight: Any) -> Any:
+    """|w|, the L1 magnitude (Han et al. 2015, https://arxiv.org/abs/1506.02626)."""
+    return abs(weight)
+
+
+def magnitude_l2(weight: Any) -> Any:
+    """w^2: the order of |w|, other values where scores are summed."""
+    return weight * weight
+
+
+def random(weight: Any, *, rng: Any) -> Any:
+    """Uniform numbers in [0, 1) from `rng`, a numpy Generator or a seed: the control of every experiment."""
+    numbers = np.asarray(np.random.default_rng(rng).random(arrays.shape(weight)))
+    return arrays.cast(arrays.like(numbers, weight), weight)
+
+
+def gradient(weight: Any, *, gradient: Any) -> Any:
+    """|g|, g the gradient of the loss."""
+    return abs(gradient)
+
+
+def snip(weight: Any, *, gradient: Any) -> Any:
+    """|w g|, the connection sensitivity of Lee et al. 2019 (https://arxiv.org/abs/1810.02340, eq. 5), unnormalised."""
+    return abs(weight * gradient)
+
+
+def taylor(weight: Any, *, gradient: Any) -> Any:
+    """(w g)^2, the first-order Taylor criterion of Molchanov et al. 2019 (https://arxiv.org/abs/1906.10771, eq. 8)."""
+    return (weight * gradient) ** 2
+
+
+Scorer = Callable[..., Any]
+
+SCORERS: dict[str, Scorer] = {
+    "magnitude": magnitude,
+    "magnitude_l2": magnitude_l2,
+    "random": random,
+    "gradient": gradient,
+    "snip": snip,
+    "taylor": taylor,
+}
+
+
+def scorer(method: str | Scorer) -> Scorer:
+    """Return the scorer of that name; a function is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        No scorer has that name; the message proposes the nearest one.
+
+    Examples
+    --------
+    >>> from neuroprune.pruning import saliency
+    >>> saliency.scorer("magnitud")
+    Traceback (most recent call last):
+    ...
+    ValueError: method must be the name of a scorer, got 'magnitud': did you mean 'magnitude'?
+    """
+    if callable(method):
+        return method
+    if not isinstance(method, str):
+        raise TypeError(f"method must be the name of a scorer or a function, got {type(method).__name__}")
+    if method in SCORERS:
+        return SCORERS[method]
+    near = get_close_matches(method, SCORERS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(SCORERS)}"
+    raise ValueError(f"method must be the name of a scorer, got {method!r}: {hint}")
+
+
+def requires(method: str | Scorer) -> tuple[str, ...]:
+    """Return the keywords of the signals that a scorer cannot do without.
+
+    They are its attribute `requires` where it has one, and else the parameters after the first that have no
+    default.
+
+    Examples
+    --------
+    >>> from neuroprune.pruning import saliency
+    >>> saliency.requires("magnitude"), saliency.requires("snip")
+    ((), ('gradient',))
+    >>> saliency.requires(lambda weight, curvature, floor=0.0: weight**2 * curvature + floor)
+    ('curvature',)
+    """
+    function = scorer(method)
+    declared = getattr(function, "requires", None)
+    if declared is not None:
+        return tuple(declared)
+    return tuple(p.name for p in _signals(function) if p.default is p.empty and p.kind is not p.VAR_KEYWORD)
+
+
+def score(method: str | Scorer, weight: Any, /, **signals: Any) -> Any:
+    """Rate every element of a weight; larger means keep.
+
+    Parameters
+    ----------
+    method : str or callable
+        A name in `SCORERS`, or a function `f(weight, **signals)` that returns one number per element.
+    weight : array of any shape
+        Floating numbers, of numpy, torch or the array API standard. Automatic differentiation does not see
+        what is done with it.
+    **signals
+        What the scorer needs besides, by keyword (`requires` tells). Arrays are of the weight's library and on its
+        device; they are converted to its dtype and broadcast to its shape. Signals that the scorer has no
+        parameter for are not used, so that one call can serve several methods.
+
+    Returns
+    -------
+    array
+        The scores, in the shape, dtype and library of the weight.
+
+    Raises
+    ------
+    ValueError
+        The method is unknown, a required signal is missing or None, a signal does not broadcast, the scores have
+        another shape than the weight, or one of them is NaN or infinite (the message names the index).
+    TypeError
+        The weight is not a floating array, or a signal or the scores are of another library.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.pruning import saliency
+    >>> weight = np.array([[1.0, -2.0], [0.5, 4.0]])
+    >>> saliency.score("snip", weight, gradient=np.array([1.0, 0.5]))
+    array([[1. , 1. ],
+           [0.5, 2. ]])
+    """
+    function = scorer(method)
+    name = repr(method) if isinstance(method, str) else getattr(function, "__name__", repr(function))
+    if arrays.kind(weight) != "floating":
+        raise TypeError(f"weight must be an array of floating numbers, got {weight.dtype}: convert it first")
+    for keyword in requires(function):
+        if signals.get(keyword) is None:
+            raise ValueError(f"scorer {name} needs the signal {keyword!r}: pass {keyword}=... as a keyword")
+    weight = arrays.detach(weight)
+    known = _signals(function)
+    everything = any(p.kind is p.VAR_KEYWORD for p in known)
+    names = {*requires(function), *(p.name for p in known)}
+    used = {
+        keyword: _prepared(value, weight, keyword)
+        for keyword, value in signals.items()
+        if everything or keyword in names
+    }
+    with np.errstate(all="ignore"):  # what is not finite is refused below, by its index
+        scores = function(weight, **used)
+        if not (arrays.is_array(scores) and arrays.library(scores) is arrays.library(weight)):
+            raise TypeError(
+                f"scorer {name} must return an array of {arrays.library(weight).__name__} like the weight, "
+                f"got {type(scores).__name__}"
+            )
+        if arrays.shape(scores) != arrays.shape(weight):
+            raise ValueError(
+                f"scorer {name} must return the weight's shape {arrays.shape(weight)}, got {arrays.shape(scores)}"
+            )
+        if arrays.kind(scores) == "other":
+            raise TypeError(f"scorer {name} must return real numbers, got {scores.dtype}")
+        scores = arrays.cast(arrays.detach(scores), weight)
+    if arrays.first_nonfinite(scores) is not None:
+        arrays.require_finite(weight, "weight")
+        for keyword, value in used.items():
+            if arrays.is_array(value):
+                arrays.require_finite(value, f"signal {keyword!r}")
+        arrays.require_finite(scores, f"scores of {name}")
+    return scores
+
+
+def _signals(function: Scorer) -> list[inspect.Parameter]:
+    """Return the parameters after the weight; none where Python cannot tell, as for some compiled functions."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        return []
+    return [p for p in parameters[1:] if p.kind is not p.VAR_POSITIONAL]
+
+
+def _prepared(value: Any, weight: Any, keyword: str) -> Any:
+    """Return an array signal in the weight's dtype and shape; other values (a generator, a number) as they are."""
+    if not arrays.is_array(value) or isinstance(value, np.generic):
+        return value
+    arrays.same_place(weight, value, f"signal {keyword!r}")
+    shape = arrays.shape(weight)
+    try:
+        fits = np.broadcast_shapes(shape, arrays.shape(value)) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"signal {keyword!r} of shape {arrays.shape(value)} must broadcast to the weight's shape {shape}"
+        )
+    return arrays.library(weight).broadcast_to(arrays.cast(arrays.detach(value), weight), shape)
+
+
+for _scorer in SCORERS.values():
+    _scorer.requires = requires(_scorer)
