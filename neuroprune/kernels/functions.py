@@ -26,16 +26,24 @@ _SELU_LEFT = 1.7580993408473766  # scale * alpha
 _GELU_TWICE = 1.5957691216057308  # 2 * sqrt(2 / pi)
 _GELU_CUBE = 0.044715
 
-_plain_functions = {}
+_user_functions = {}  # by address; holding them keeps the machine code in memory
 
 
 def compile_user_function(function):
     """Machine address of `function` as a C function double(double); without JIT, a number that stands for it."""
     if numba.config.DISABLE_JIT:
-        _plain_functions[id(function)] = function
+        try:
+            float(function(np.float64(0.5)))
+        except Exception as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        _user_functions[id(function)] = function
         return id(function)
-    compiled = numba.cfunc("float64(float64)", error_model="numpy")(function)
-    _plain_functions[compiled.address] = compiled  # keeps the machine code alive
+    try:
+        compiled = numba.cfunc("float64(float64)", error_model="numpy")(function)
+    except (numba.core.errors.NumbaError, TypeError) as error:
+        lines = [line for line in str(error).splitlines() if line and not line.startswith("Failed in nopython")]
+        raise ValueError(lines[0] if lines else type(error).__name__) from error
+    _user_functions[compiled.address] = compiled
     return compiled.address
 
 
@@ -43,7 +51,7 @@ if numba.config.DISABLE_JIT:
 
     def _call(address, x):
         """Value of the user's function that `address` stands for."""
-        return np.float64(_plain_functions[int(address)](x))
+        return np.float64(_user_functions[int(address)](x))
 
 else:
 
