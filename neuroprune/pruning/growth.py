@@ -33,7 +33,9 @@ def sample(places: int, count: int, rng: np.random.Generator) -> np.ndarray:
         chosen = np.ones(places, np.bool_)
         chosen[sample(places, places - count, rng)] = False
         return np.flatnonzero(chosen)
-    ranks = rng.integers(places, size=count)
-    while (ranks := np.unique(ranks)).size < count:
+    ranks = np.zeros(0, np.int64)
+    while ranks.size < count:
         ranks = np.concatenate([ranks, rng.integers(places, size=count - ranks.size)])
+        ranks.sort()  # sorting beats the hash table of np.unique several times over
+        ranks = ranks[np.concatenate([[True], ranks[1:] != ranks[:-1]])]
     return ranks

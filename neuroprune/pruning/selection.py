@@ -20,7 +20,7 @@ import numpy as np
 from neuroprune import arrays, kernels
 
 SMALL = 1 << 18  # below this many elements numpy's own partition is used
-SAMPLE = 1 << 14  # elements that place the bracket
+SAMPLE = 1 << 12  # elements that place the bracket
 _SPREADS = 5.0  # half width of the bracket in standard deviations of a sample quantile
 _GOLDEN = 0.6180339887498949  # its multiples spread evenly, so that no period of the data is met
 _ROWS_AT_ONCE = 1 << 16  # elements of rows that are ranked together on the host
