@@ -16,6 +16,15 @@ from neuroprune.kernels.lanes import LANES, gather
 
 
 @jit
+def lane_buffer(size, like):
+    """An uninitialised buffer of `size` numbers that begins on a cache line, so that no lanes straddle two."""
+    width = like.itemsize
+    buffer = np.empty(size + 64 // width, like.dtype)
+    skip = (-buffer.ctypes.data // width) % (64 // width)
+    return buffer[skip:skip + size]
+
+
+@jit
 def step_tile(incoming, read, weight, bias, code, user, first, base, stride, values, sums):
     """Compute all nodes from `first` on, `stride` lanes at once; base is the step's offset in nodes."""
     for node in range(first, incoming.size - 1):
@@ -44,7 +53,7 @@ def run_rows(incoming, read, weight, bias, code, user, n_inputs, n_outputs, recu
     n = incoming.size - 1
     rows, steps = x.shape[0], x.shape[1]
     blocks = 2 if recurrent else 1
-    values = np.empty(blocks * n * stride, weight.dtype)
+    values = lane_buffer(blocks * n * stride, weight)
     order = np.arange(rows)
     for start in range(0, rows, stride):
         count = min(stride, rows - start)

@@ -117,24 +117,50 @@ def pack(n, source, target):
 
 
 @jit
-def number_hidden(first_hidden, source_ids, target_ids, other_ids, limit):
-    """Sorted unique ids >= first_hidden through a table of `limit` places, and the table (id -> rank)."""
-    rank = np.full(limit, -1, np.int64)
+def id_range(source_ids, target_ids, other_ids):
+    """(lowest, highest) of all ids, (0, 0) without any."""
+    lowest = highest = 0
     for edge in range(source_ids.size):
-        rank[source_ids[edge]] = 0
-        rank[target_ids[edge]] = 0
+        lowest = min(lowest, source_ids[edge], target_ids[edge])
+        highest = max(highest, source_ids[edge], target_ids[edge])
     for i in range(other_ids.size):
-        rank[other_ids[i]] = 0
+        lowest = min(lowest, other_ids[i])
+        highest = max(highest, other_ids[i])
+    return lowest, highest
+
+
+@jit
+def number_nodes(n_inputs, n_outputs, source_ids, target_ids, other_ids, limit):
+    """Provisional positions (inputs, hidden by id, outputs) through a table of `limit` ids.
+
+    Returns (hidden ids ascending, source, target).
+    """
+    n_fixed = n_inputs + n_outputs
+    place = np.full(limit, -1, np.int64)
+    for edge in range(source_ids.size):
+        place[source_ids[edge]] = 0
+        place[target_ids[edge]] = 0
+    for i in range(other_ids.size):
+        place[other_ids[i]] = 0
     count = 0
-    for i in range(first_hidden, limit):
-        if rank[i] == 0:
-            rank[i] = count
+    for i in range(n_fixed, limit):
+        if place[i] == 0:
+            place[i] = n_inputs + count
             count += 1
-    ids = np.empty(count, np.int64)
-    for i in range(first_hidden, limit):
-        if rank[i] >= 0:
-            ids[rank[i]] = i
-    return ids, rank
+    hidden = np.empty(count, np.int64)
+    for i in range(n_fixed, limit):
+        if place[i] >= 0:
+            hidden[place[i] - n_inputs] = i
+    for i in range(n_inputs):
+        place[i] = i
+    for i in range(n_inputs, n_fixed):
+        place[i] = i + count
+    source = np.empty(source_ids.size, np.int64)
+    target = np.empty(source_ids.size, np.int64)
+    for edge in range(source_ids.size):
+        source[edge] = place[source_ids[edge]]
+        target[edge] = place[target_ids[edge]]
+    return hidden, source, target
 
 
 @jit

@@ -6,6 +6,7 @@ import numpy as np
 
 from neuroprune.kernels.backward import gradient_rows
 from neuroprune.kernels.compile import jit
+from neuroprune.kernels.forward import lane_buffer
 from neuroprune.kernels.optimize import optimizer_step, square_sum
 
 
@@ -23,9 +24,9 @@ def train_steps(incoming, read, parameters, code, user, n_inputs, n_outputs, rec
     weight = parameters[:n_weights]
     bias = parameters[n_weights:]
     size = (x.shape[1] + recurrent) * n * stride
-    sums = np.empty(size)
-    values = np.empty(size)
-    delta = np.empty(size)
+    sums = lane_buffer(size, parameters)
+    values = lane_buffer(size, parameters)
+    delta = lane_buffer(size, parameters)
     gradient = np.empty(parameters.size)
     for i in range(rates.size):
         losses[i] = gradient_rows(incoming, read, weight, bias, code, user, n_inputs, n_outputs, recurrent, stride,

@@ -235,7 +235,8 @@ def _ids(values: Any, name: str) -> np.ndarray:
         ids = ids.astype(np.int64)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an integer, got an array of {ids.dtype}")
-    return ids.astype(np.int64, copy=False)
+    fresh = not (ids.flags.c_contiguous and ids.flags.writeable)  # another kind of array would compile kernels again
+    return ids.astype(np.int64, copy=fresh)
 
 
 def _free_position(graph: Graph, node_id: Any, what: str) -> int:

@@ -208,39 +208,29 @@ def build(n_inputs: int, n_outputs: int, source_ids: np.ndarray, target_ids: np.
     n_fixed = n_inputs + n_outputs
     if source_ids.size > MAX_CONNECTIONS:
         raise ValueError(f"a network must have at most {MAX_CONNECTIONS} connections, got {source_ids.size}")
-    lowest = min((int(column.min()) for column in (source_ids, target_ids, other_ids) if column.size), default=0)
-    highest = max((int(column.max()) for column in (source_ids, target_ids, other_ids) if column.size), default=0)
+    lowest, highest = kernels.structure.id_range(source_ids, target_ids, other_ids)
     if lowest < 0:
         raise ValueError(f"node ids must be at least 0, got {lowest}")
-    total = 2 * source_ids.size + other_ids.size
-    if hidden is not None:
-        order = np.argsort(hidden)
-        rank = None
-    elif highest < n_fixed + 8 * total + 1024:
-        order = None
-        hidden, rank = kernels.structure.number_hidden(n_fixed, source_ids, target_ids, other_ids,
-                                                       max(highest, n_fixed) + 1)
+    if hidden is None and highest < n_fixed + 16 * source_ids.size + 8 * other_ids.size + 1024:
+        hidden, source, target = kernels.structure.number_nodes(n_inputs, n_outputs, source_ids, target_ids,
+                                                                other_ids, max(highest + 1, n_fixed))
     else:
-        hidden = np.unique(np.concatenate([source_ids, target_ids, other_ids]))
-        hidden = hidden[np.searchsorted(hidden, n_fixed):]
-        order = rank = None
+        if hidden is None:
+            hidden = np.unique(np.concatenate([source_ids, target_ids, other_ids]))
+            hidden = hidden[np.searchsorted(hidden, n_fixed):]
+        source = _number(source_ids, n_inputs, n_outputs, hidden)
+        target = _number(target_ids, n_inputs, n_outputs, hidden)
     n = n_fixed + hidden.size
-    source = _number(source_ids, n_inputs, n_outputs, hidden, rank, order)
-    target = _number(target_ids, n_inputs, n_outputs, hidden, rank, order)
     check_ends(n, n_inputs, n_outputs, source, target, delayed, source_ids, target_ids)
     ids = np.concatenate([np.arange(n_inputs), hidden, np.arange(n_inputs, n_fixed)])
     return sort_nodes(n_inputs, n_outputs, ids, source, target, delayed)[:2]
 
 
-def _number(ids: np.ndarray, n_inputs: int, n_outputs: int, hidden: np.ndarray, rank: np.ndarray | None,
-            order: np.ndarray | None) -> np.ndarray:
-    """Provisional positions: inputs, hidden in the given order, outputs; `order` sorts `hidden` when it is not."""
-    if rank is not None:
-        ranks = rank[ids]
-    else:
-        ranks = np.searchsorted(hidden, ids, sorter=order)
-        if order is not None and order.size:
-            ranks = order[np.minimum(ranks, order.size - 1)]
+def _number(ids: np.ndarray, n_inputs: int, n_outputs: int, hidden: np.ndarray) -> np.ndarray:
+    """Provisional positions: inputs, hidden in the given order, outputs."""
+    order = np.argsort(hidden)
+    place = np.searchsorted(hidden, ids, sorter=order)
+    ranks = order[np.minimum(place, order.size - 1)] if order.size else place
     moved = np.where(ids < n_inputs + n_outputs, ids + hidden.size, ranks + n_inputs)
     return np.where(ids < n_inputs, ids, moved)
 

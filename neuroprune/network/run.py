@@ -134,6 +134,9 @@ def outputs(net: "Network", x: np.ndarray, dtype: Any = None,
         work(0, rows)
     else:  # rows do not meet, so their split changes no bit
         bounds = [stride * (tiles * i // workers) for i in range(workers)] + [rows]
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, bounds[:-1], bounds[1:]))
+        with ThreadPoolExecutor(workers - 1) as pool:
+            others = [pool.submit(work, *pair) for pair in zip(bounds[1:-1], bounds[2:], strict=True)]
+            work(*bounds[:2])
+            for other in others:
+                other.result()
     return out, state
