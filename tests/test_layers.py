@@ -48,6 +48,8 @@ NOT_BY_JIT = {
 SHORT_FILES = {
     "kernels/compile.py": "one decorator, but it alone decides how every kernel is compiled",
     "kernels/training.py": "the loop over steps; what a step does is in backward and optimize",
+    "network/atomic.py": "one function, which every file that is written goes through",
+    "pruning/growth.py": "one function, the uniform sample of places",
 }
 VAGUE_NAMES = {"utils", "util", "base", "core", "manager", "factory", "helpers", "helper", "common", "misc"}
 

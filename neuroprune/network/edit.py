@@ -257,7 +257,7 @@ def add_node(net: "Network", source_id: int, target_id: int) -> int:
     graph = net._graph
     index = net.connection(source_id, target_id)._index
     n = graph.n_nodes
-    source, target = int(graph.source[index]), int(graph.target[index])
+    target = int(graph.target[index])
     place = min(target, n - graph.n_outputs)
     node_id = int(graph.ids.max()) + 1
     ids = np.insert(graph.ids, place, node_id)
