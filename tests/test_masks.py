@@ -225,6 +225,19 @@ def test_joint_types_are_ranked_together() -> None:
     assert masks.sparse_jointly([], 0.5) == []
 
 
+def test_layers_that_run_short_one_after_the_other() -> None:
+    scores = [np.array([2.0 * layer, 2.0 * layer + 1]) for layer in range(10)]
+    for drop in range(11):
+        kept = masks.sparse_jointly(scores, drop / 20)
+        assert [mask.tolist() for mask in kept] == [[layer >= drop, True] for layer in range(10)]
+    scores = [np.array([3.0 * layer, 3.0 * layer + 1, 3.0 * layer + 2]) for layer in range(30)]
+    for least in (1, 2):
+        for drop in range(0, 90 - 30 * least + 1):
+            kept = masks.sparse_jointly(scores, drop / 90, min_per_layer=least)
+            wanted = oracle.sparse_jointly([array.tolist() for array in scores], drop / 90, least)
+            assert [mask.tolist() for mask in kept] == wanted
+
+
 def test_an_emptied_layer_is_asked_for() -> None:
     scores = [np.array([1.0, 2.0]), np.array([5.0, 6.0, 7.0, 8.0])]
     assert [mask.tolist() for mask in masks.sparse_jointly(scores, 0.5)] == [[False, True], [False, False, True, True]]
@@ -303,7 +316,7 @@ def test_too_many_are_protected() -> None:
         masks.top(scores, 2, protect=flags)
     with pytest.raises(ValueError, match=f"^sparsity=0.5 {words}"):
         masks.sparse(scores, 0.5, protect=flags)
-    with pytest.raises(ValueError, match=f"^sparsity=0.5 {words}"):
+    with pytest.raises(ValueError, match=f"^sparsity=0.5 with min_per_layer=1 {words}"):
         masks.sparse_jointly([scores], 0.5, protect=[flags])
     with pytest.raises(ValueError, match="^sparsity=0.5 in row 0 removes 1 of 2 elements, but only 0 may go"):
         masks.sparse(scores, 0.5, groups="row", protect=flags)

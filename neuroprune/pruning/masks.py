@@ -7,6 +7,7 @@ Scores are arrays of numpy, torch or the array API standard, floating or integer
 are refused with their index. Nothing is changed in place.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from numbers import Real
 from operator import index
@@ -189,14 +190,35 @@ def sparse_jointly(
         flags = [_checked_flags(flag, scores[i], f"protect[{i}]") for i, flag in enumerate(protect)]
     min_per_layer = _integer(min_per_layer, "min_per_layer", 0, None, "the number that each array keeps")
     drop = count(sparsity, sum(arrays.size(array) for array in scores))
-    _room(scores, flags, drop, f"sparsity={sparsity}")
-    kept = select(scores, drop, None if protect is None else flags)
-    short = [arrays.count_true(mask) < min(min_per_layer, arrays.size(mask)) for mask in kept]
-    if not any(short):
-        return kept  # what would have been reserved has stayed anyway
-    reserved = [_reserve(array, flag, min_per_layer) for array, flag in zip(scores, flags, strict=True)]
-    _room(scores, reserved, drop, f"sparsity={sparsity} with min_per_layer={min_per_layer}")
-    return select(scores, drop, reserved)
+    least = [min(min_per_layer, arrays.size(array)) for array in scores]
+    reserved = sum(
+        wanted if flag is None else max(0, wanted - arrays.count_true(flag))
+        for wanted, flag in zip(least, flags, strict=True)
+    )
+    _room(scores, flags, drop, f"sparsity={sparsity} with min_per_layer={min_per_layer}", reserved)
+    held = None if protect is None else flags
+    kept = select(scores, drop, held)
+    extra = _lacking(kept, least)
+    if extra == 0:
+        return kept  # what is reserved has stayed anyway
+    # As many more go as there are reserved ones among the lowest; those come back at the end.
+    kept = select(scores, drop + extra, held)
+    if _lacking(kept, least) > extra:  # other arrays ran short as well
+
+        def surplus(more: int) -> int:  # never falls as `more` grows, so that it can be bisected
+            return more - _lacking(select(scores, drop + more, held), least)
+
+        extra = bisect_left(range(reserved), 0, lo=extra + 1, key=surplus)
+        kept = select(scores, drop + extra, held)
+    return [
+        top(array, wanted, flag) if arrays.count_true(mask) < wanted else mask
+        for array, wanted, flag, mask in zip(scores, least, flags, kept, strict=True)
+    ]
+
+
+def _lacking(kept: Sequence[Any], least: Sequence[int]) -> int:
+    """Return how many elements the masks lack of what each has to keep."""
+    return sum(max(0, wanted - arrays.count_true(mask)) for mask, wanted in zip(kept, least, strict=True))
 
 
 def swap(mask: Any, drop_scores: Any, grow_scores: Any, n: int) -> Any:
@@ -244,14 +266,6 @@ def swap(mask: Any, drop_scores: Any, grow_scores: Any, n: int) -> Any:
     return select([grow_scores], absent - n, [left])[0]
 
 
-def _reserve(scores: Any, protect: Any, least: int) -> Any:
-    """Return `protect` with the best of the others added until `least` are True."""
-    held = 0 if protect is None else arrays.count_true(protect)
-    free = arrays.size(scores) - held
-    extra = min(free, max(0, least - held))
-    return select([scores], free - extra, None if protect is None else [protect])[0]
-
-
 def _checked(scores: Any, name: str) -> Any:
     """Return the scores, known to be an array of numbers."""
     arrays.library(scores)
@@ -284,10 +298,10 @@ def _integer(value: Any, name: str, least: int, most: int | None, meaning: str) 
     return number
 
 
-def _room(scores: Sequence[Any], held: Sequence[Any], drop: int, request: str) -> None:
-    """Raise unless `drop` elements are not held."""
+def _room(scores: Sequence[Any], held: Sequence[Any], drop: int, request: str, reserved: int = 0) -> None:
+    """Raise unless `drop` elements are neither held nor among the `reserved`."""
     size = sum(arrays.size(array) for array in scores)
-    free = size - sum(arrays.count_true(flags) for flags in held if flags is not None)
+    free = size - reserved - sum(arrays.count_true(flags) for flags in held if flags is not None)
     if drop > free:
         raise ValueError(
             f"{request} removes {drop} of {size} elements, but only {free} may go: remove less or protect less"

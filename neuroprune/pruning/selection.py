@@ -19,8 +19,8 @@ import numpy as np
 
 from neuroprune import arrays, kernels
 
-SMALL = 1 << 18  # below this many elements numpy's own partition is used
-SAMPLE = 1 << 12  # elements that place the bracket
+SMALL = 1 << 17  # below this many elements numpy's own partition is used
+SAMPLE = 1 << 13  # elements that place the bracket
 _SPREADS = 5.0  # half width of the bracket in standard deviations of a sample quantile
 _GOLDEN = 0.6180339887498949  # its multiples spread evenly, so that no period of the data is met
 _ROWS_AT_ONCE = 1 << 16  # elements of rows that are ranked together on the host
@@ -63,6 +63,8 @@ def select_host(
     scores = _one_type(scores)
     if protect is None:
         value, equals = threshold(scores, drop, small, sample)
+        if sum(array.size for array in scores) >= small:
+            small = 0  # what is compiled once serves the small arrays too
         masks = []
         for array in scores:
             mask, equals = keep_above(array, value, equals, small)
