@@ -1,7 +1,5 @@
 """Reverse mode over the layout of forward.py: exact gradients, through time for recurrent networks."""
 
-import numpy as np
-
 from neuroprune.kernels.compile import jit
 from neuroprune.kernels.forward import load_lanes, step_tile
 from neuroprune.kernels.functions import apply_slope
@@ -12,12 +10,11 @@ from neuroprune.kernels.losses import loss_tile, mean_share
 @jit
 def _lane_total(values, at):
     """Sum sixteen lanes in the fixed tree of lanes.plain_total."""
-    half = np.empty(8, values.dtype)
-    for i in range(8):
-        half[i] = values[at + i] + values[at + i + 8]
-    for i in range(4):
-        half[i] += half[i + 4]
-    return (half[0] + half[2]) + (half[1] + half[3])
+    a = (values[at] + values[at + 8]) + (values[at + 4] + values[at + 12])
+    b = (values[at + 1] + values[at + 9]) + (values[at + 5] + values[at + 13])
+    c = (values[at + 2] + values[at + 10]) + (values[at + 6] + values[at + 14])
+    d = (values[at + 3] + values[at + 11]) + (values[at + 7] + values[at + 15])
+    return (a + c) + (b + d)
 
 
 @jit
