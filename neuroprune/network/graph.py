@@ -54,6 +54,11 @@ class Graph:
         if self.delayed is not None:
             self.delayed.flags.writeable = False
 
+    def __reduce__(self) -> tuple:
+        # what is derived stays behind, and the copy freezes its columns again
+        return Graph, (self.n_inputs, self.n_outputs, self.ids, self.incoming, self.source, self.delayed,
+                       self.layer_sizes)
+
     def __repr__(self) -> str:
         kind = "recurrent" if self.recurrent else "acyclic"
         return (f"<Graph: {self.n_inputs} inputs, {self.n_hidden} hidden, {self.n_outputs} outputs, "
