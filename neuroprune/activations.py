@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from inspect import CO_VARARGS, CO_VARKEYWORDS, signature
 from threading import Lock
 from types import CodeType, FunctionType, MappingProxyType
 
@@ -181,6 +182,12 @@ def _python_function(name: str, part: str, function: Callable) -> FunctionType:
             f"{part} of activation {name!r} must be a Python function of one number, got {function!r}: "
             "wrap it in one, such as lambda x: np.sin(x)"
         )
+    body = plain.__code__
+    if body.co_argcount != 1 or body.co_kwonlyargcount or body.co_flags & (CO_VARARGS | CO_VARKEYWORDS):
+        raise ValueError(
+            f"{part} of activation {name!r} must take one number, got {plain.__name__}{signature(plain)}: "
+            "bind the rest in a closure"
+        )
     return plain
 
 
@@ -228,8 +235,8 @@ def register_activation(name: str, f: Callable, df: Callable) -> None:
     TypeError
         When `name` is not a string, or `f` or `df` not a Python function.
     ValueError
-        When the name is built in, taken by different functions, or empty, when a function does not compile, or
-        when 192 functions are registered already.
+        When the name is built in, taken by different functions, or empty, when a function takes more than one
+        number or does not compile, or when 192 functions are registered already.
 
     Examples
     --------

@@ -79,7 +79,7 @@ def sigmoid(x):
 
 @jit
 def tanh(x):
-    """(e**2x - 1) / (e**2x + 1), accurate near 0: tanh(x) == x for |x| < 1e-8."""
+    """(e**2x - 1) / (e**2x + 1), accurate near 0: tanh(x) == x for |x| < 1e-16."""
     x = np.float64(x)
     x = -20.0 if x < -20.0 else x
     x = 20.0 if x > 20.0 else x

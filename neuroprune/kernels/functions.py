@@ -1,8 +1,11 @@
 """Activation functions and their derivatives over slices of flat arrays.
 
 `apply` and `apply_slope` branch once on the code and then run one loop, which vectorises. Values are computed
-in float64 whatever the type of the arrays. The derivative at a kink is: relu 0, leaky_relu 0.01, abs 1, clamp
-and hard_tanh 0, elu and selu that of the left side. Nothing overflows for |x| <= 1e300.
+in float64 whatever the type of the arrays. They depend on x alone: any n, offset or place in the array gives the
+same bits. Nothing overflows for |x| <= 1e300 (float32: 1e19). NaN gives NaN, save for step and bipolar.
+
+At a kink the derivative is: relu and leaky_relu that of the left side, elu and selu too, abs 1, hard_tanh and
+clamp 0. These two are one function, x clipped to [-1, 1]: names in other libraries for the same thing.
 
 The functions of users are called through their machine addresses, which come as an argument: a kernel loaded
 from the disk cache of another process holds no address of that process.
@@ -21,8 +24,10 @@ BIPOLAR_SIGMOID, HARD_TANH, ABS, INVERSE, SELU, SOFTPLUS, SWISH, GELU, MISH = ra
 LEAKY_RELU, ELU, COS, SQUARE, CLAMP = range(19, 24)
 FIRST_USER = 64
 
-_SELU_SCALE = 1.0507009873554805
-_SELU_LEFT = 1.7580993408473766  # scale * alpha
+# float64 scalars, not Python floats: times a float32 they are computed in float64 in plain Python too.
+_LEAK = np.float64(0.01)
+_SELU_SCALE = np.float64(1.0507009873554805)
+_SELU_LEFT = np.float64(1.7580993408473766)  # scale * alpha
 _GELU_TWICE = 1.5957691216057308  # 2 * sqrt(2 / pi)
 _GELU_CUBE = 0.044715
 
@@ -234,7 +239,7 @@ def apply(code, x, x_start, y, y_start, n, user):
     elif code == LEAKY_RELU:
         for i in range(first, end):
             t = np.float64(y[i])
-            y[i] = t if t > 0.0 else 0.01 * t
+            y[i] = t if t > 0.0 else _LEAK * t
     elif code == ELU:
         for i in range(first, end):
             t = np.float64(y[i])
@@ -328,7 +333,7 @@ def apply_slope(code, x, x_start, y, y_start, d, d_start, n, user):
             d[c + i] *= _mish_slope(t, exp(-abs(t)))
     elif code == LEAKY_RELU:
         for i in range(n):
-            d[c + i] *= 1.0 if x[a + i] > 0.0 else 0.01
+            d[c + i] *= 1.0 if x[a + i] > 0.0 else _LEAK
     elif code == ELU:
         for i in range(n):
             t = np.float64(x[a + i])
