@@ -7,6 +7,7 @@ import numpy as np
 
 from neuroprune import activations, kernels, rng
 from neuroprune.network.graph import Graph, build
+from neuroprune.network.views import check_number, numbers
 from neuroprune.pruning import growth
 
 if TYPE_CHECKING:
@@ -172,12 +173,11 @@ def assemble(cls: type["Network"], n_inputs: int, n_outputs: int, columns: tuple
             code[_free_position(graph, key, "activation")] = activations.code(value)
     if isinstance(bias, Mapping):
         for key, value in bias.items():
-            biases[_free_position(graph, key, "bias")] = value
+            biases[_free_position(graph, key, "bias")] = check_number(value, f"bias of node {key}")
     elif bias is not None:
-        biases[n_inputs:] = bias
-    if bias is not None and not np.isfinite(biases).all():
-        i = int(np.argmin(np.isfinite(biases)))
-        raise ValueError(f"bias must be finite, got {biases[i]} for node {graph.ids[i]}")
+        if np.ndim(bias):
+            raise TypeError(f"bias must be a number or a mapping of id to number, got {type(bias).__name__}")
+        biases[n_inputs:] = check_number(bias, "bias")
     return cls(graph, weight[order], biases, code, default_code, seed)
 
 
@@ -219,7 +219,7 @@ def columns(connections: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 raise ValueError(f"a connection must be (source_id, target_id, weight), got {row} at index {i}")
         connections = tuple(zip(*rows, strict=True)) if rows else ((), (), ())
     source, target = _ids(connections[0], "a source id"), _ids(connections[1], "a target id")
-    weight = np.asarray(connections[2], np.float64)
+    weight = numbers(connections[2], "weights")
     if not source.shape == target.shape == weight.shape or weight.ndim != 1:
         raise ValueError("the columns of connections must have one length, got "
                          f"{source.shape}, {target.shape} and {weight.shape}")

@@ -1,5 +1,6 @@
 """List-like views of a network's nodes and connections: columns as arrays, rows as light handles."""
 
+import reprlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -328,15 +329,26 @@ class Nodes(_View):
 
 def check_number(value: Any, name: str) -> float:
     """A finite float, or an error of one sentence."""
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
     if not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     return number
 
 
+def numbers(values: Any, name: str) -> np.ndarray:
+    """A float64 array, or an error that says what should have been one."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be numbers, got {reprlib.repr(values)}") from None
+
+
 def check_column(values: Any, size: int, name: str) -> np.ndarray:
     """A float64 array of one value or `size` finite values."""
-    column = np.asarray(values, np.float64)
+    column = numbers(values, name)
     if column.shape not in ((), (size,)):
         raise ValueError(f"{name} must have shape ({size},), got {column.shape}")
     finite = np.isfinite(column)
