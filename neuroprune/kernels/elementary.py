@@ -6,7 +6,8 @@ on the argument alone, not on the machine, the position in an array or its lengt
 overflows. NaN in, NaN out.
 
 The polynomials are minimax (Remez, relative error at most 2**-58). Adding 1.5 * 2**52 rounds to an integer
-(half to even) that can be read off the low bits.
+(half to even) that can be read off the low bits. numba allows `view` only on what is visibly a numpy scalar, hence
+the calls of np.float64 and np.int64 before it.
 """
 
 import numpy as np
