@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import oracles
-from neuroprune import Network, PruningSchedule
+from bridge import network
+from neuroprune import PruningSchedule
 from neuroprune.activations import ACTIVATIONS
-from neuroprune.network import create
 
 PRUNING = ("prune_to_sparsity", "maybe_prune", "evolution_pruning", "adaptive_pruning")
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -72,14 +72,7 @@ class Twin:
 
     def __init__(self, golden):
         plain, self.ids = oracles.from_golden(golden)
-        pairs, values = list(plain.connections), list(plain.connections.values())
-        columns = (np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs]),
-                   np.array([weight for weight, _ in values]))
-        inner = plain.order[plain.n_inputs:]
-        self.net = create.assemble(
-            Network, plain.n_inputs, plain.n_outputs, columns, {node: plain.bias[node] for node in inner},
-            {node: plain.activation[node] for node in inner}, "tanh",
-            np.array([late for _, late in values]) if plain.recurrent else None, 0, np.array(plain.hidden, np.int64))
+        self.net = network(plain)
         self.plain = plain
         self.edges = {i: (self.ids[source], self.ids[target]) for i, (source, target, _) in enumerate(golden["edges"])}
         self.weight = {i: weight for i, (_, _, weight) in enumerate(golden["edges"])}

@@ -1,14 +1,15 @@
 """Pruning a network: the schedule, what one pruning did, and the calls. These are methods of Network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neuroprune.network import edit
-from neuroprune.network.regrow import Candidates, grow_randomly
+from neuroprune.network.regrow import Candidates, grow_randomly, own_candidates
+from neuroprune.network.views import check_column
 from neuroprune.pruning import masks, saliency, schedules
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class PruningSchedule:
     method: str | Callable = "magnitude"
     regrow_fraction: float = 0.0
     ramp: str | Callable = "linear"
-    candidates: Any = "order"
+    candidates: Any = field(default="order", hash=False)
     signals: Callable | None = None
     _ramp: Any = field(init=False, repr=False, compare=False)
 
@@ -69,6 +70,18 @@ class PruningSchedule:
             raise ValueError(f"regrow_fraction must be in [0, 1], got {self.regrow_fraction}")
         if self.signals is not None and not callable(self.signals):
             raise TypeError(f"signals must be a function net -> dict, got {type(self.signals).__name__}")
+        object.__setattr__(self, "candidates", own_candidates(self.candidates))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PruningSchedule):
+            return NotImplemented
+        mine, theirs = self.candidates, other.candidates
+        if isinstance(mine, str) or isinstance(theirs, str):
+            same = isinstance(mine, str) and isinstance(theirs, str) and mine == theirs
+        else:
+            same = mine.dtype == theirs.dtype and np.array_equal(mine, theirs)
+        return same and all(getattr(self, one.name) == getattr(other, one.name)
+                            for one in fields(self) if one.compare and one.name != "candidates")
 
     def sparsity(self, iteration: int) -> float:
         """The sparsity that the ramp asks for at an iteration."""
@@ -208,7 +221,8 @@ def maybe_prune(net: "Network", iteration: int) -> PruneResult | None:
     if schedule is None or iteration == last:
         return None
     overdue = iteration >= schedule.end and (last is None or last < schedule.end)
-    if not (overdue or schedule.fires(iteration)):
+    inside = schedule.start <= iteration <= schedule.end
+    if not (overdue or inside and (iteration - schedule.start) % schedule.frequency == 0):
         return None
     baseline = net._training_baseline
     desired = max(1, baseline - masks.count(schedule.sparsity(iteration), baseline))
@@ -253,6 +267,8 @@ def prune_to_sparsity(net: "Network", target_sparsity: float, method: str | Call
     target = float(target_sparsity)
     if target != target:
         raise ValueError("target_sparsity must be a number, got nan")
+    saliency.scorer(method)
+    protect = _check_protect(net, protect)
     if target <= 0.0:
         return PruneResult(net)._close(net)
     target = min(target, MAX_EVOLUTIONARY_SPARSITY)
@@ -270,7 +286,9 @@ def _prune_to(net: "Network", desired: int, method: str | Callable, protect: Any
     excess = count - desired
     if excess <= 0:
         return PruneResult(net)
-    protect = _check_protect(net, protect, desired)
+    if protect is not None and np.count_nonzero(protect) > desired:
+        raise ValueError(f"protect must mark at most the {desired} connections that stay, got "
+                         f"{np.count_nonzero(protect)}: lower the target sparsity")
     scores = _scores(net, method, signals)
     result = PruneResult(net, scores)
     grown = min(round(regrow_fraction * min(excess, desired)), desired - 1)
@@ -289,16 +307,13 @@ def _prune_to(net: "Network", desired: int, method: str | Callable, protect: Any
     return result
 
 
-def _check_protect(net: "Network", protect: Any, desired: int) -> np.ndarray | None:
+def _check_protect(net: "Network", protect: Any) -> np.ndarray | None:
     if protect is None:
         return None
     protect = np.asarray(protect)
     count = net._graph.n_connections
     if protect.dtype != np.bool_ or protect.shape != (count,):
         raise ValueError(f"protect must be boolean with shape ({count},), got {protect.dtype} {protect.shape}")
-    if np.count_nonzero(protect) > desired:
-        raise ValueError(f"protect must mark at most the {desired} connections that stay, got "
-                         f"{np.count_nonzero(protect)}: lower the target sparsity")
     return protect
 
 
@@ -311,8 +326,10 @@ def _scores(net: "Network", method: str | Callable, signals: dict) -> np.ndarray
     own = {"gradient": net._gradient} if "gradient" in required and net._gradient is not None else {}
     if "rng" in required and "rng" not in signals:
         own["rng"] = net.rng
+    if function is not saliency.magnitude:  # whose finite scores tell the same
+        check_column(net._weight, net._weight.size, "net.connections.weight")
     try:
         return saliency.score(function, net._weight, **{**own, **signals})
     except ValueError:
-        edit.check_finite(net)
+        check_column(net._weight, net._weight.size, "net.connections.weight")
         raise

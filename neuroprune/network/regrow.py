@@ -85,6 +85,20 @@ def grow_randomly(net: "Network", places: "Candidates", count: int, weights: np.
     return edit.merge(net, source, target, late, np.array(weights))
 
 
+def own_candidates(candidates: Any) -> Any:
+    """A known name, or a read-only copy of a mask or of pairs."""
+    if isinstance(candidates, str):
+        if candidates not in ("order", "layers"):
+            raise ValueError("candidates must be 'order', 'layers', a boolean (N, N) array or pairs of ids, got "
+                             f"{candidates!r}")
+        return candidates
+    candidates = np.asarray(candidates)
+    if candidates.flags.writeable:
+        candidates = candidates.copy()
+        candidates.flags.writeable = False
+    return candidates
+
+
 class Candidates:
     """The places where connections may grow, numbered in (target, source) order without those that are taken.
 
@@ -93,13 +107,11 @@ class Candidates:
 
     def __init__(self, graph: Graph, candidates: Any) -> None:
         self._slots = self._keys = None
+        candidates = own_candidates(candidates)
         if isinstance(candidates, str):
-            if candidates not in ("order", "layers"):
-                raise ValueError("candidates must be 'order', 'layers', a boolean (N, N) array or pairs of ids, got "
-                                 f"{candidates!r}")
             self._slots = graph.slots if candidates == "order" else graph.layer_slots
         else:
-            self._keys = _keys(graph, np.asarray(candidates))
+            self._keys = _keys(graph, candidates)
         self._before: tuple[Graph, Any] | None = None
 
     def _free(self, graph: Graph) -> Any:

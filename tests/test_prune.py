@@ -1,0 +1,637 @@
+"""Pruning of networks: schedules, sparsities, baselines, results and undo, against the oracles."""
+
+import json
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import oracles as o
+import strategies as s
+from bridge import assert_one_sentence, assert_same, assert_sound, network, plain
+from neuroprune import Network, PruningSchedule
+from neuroprune.network import files, prune
+
+RAMPS = {"linear": "linear", "cubic": "cubic", "cosine": "cosine", "exponential": "exponential", "square": np.square}
+
+
+def everything(net):
+    """All that a file holds of a network, as bytes."""
+    header, columns = files.describe(net)
+    return json.dumps(header, sort_keys=True), {name: column.tobytes() for name, column in columns.items()}
+
+
+def star(weights, seed=0):
+    """One connection from each of several inputs to the only output."""
+    n = len(weights)
+    return Network.from_connections(n, 1, ([*range(n)], [n] * n, list(weights)), seed=seed)
+
+
+def pairs(listing):
+    return list(zip(listing.source.tolist(), listing.target.tolist(), strict=True))
+
+
+# ---------------------------------------------------------------- when the schedule fires, and how far it goes
+
+
+@st.composite
+def schedules(draw, max_end=12):
+    start = draw(st.integers(0, max_end))
+    end = draw(st.integers(start, max_end))
+    target = draw(st.one_of(st.sampled_from((0.5, 0.9, 0.999, 1.0, 1e-9)), st.floats(0.001, 1.0)))
+    return target, start, end, draw(st.integers(1, max_end + 3)), draw(st.sampled_from(list(RAMPS)))
+
+
+@given(schedules(), st.integers(1, 60), st.data())
+@example((0.5, 3, 3, 1, "linear"), 10, None)
+def test_fires_and_counts_as_the_oracle_says(schedule, count, data):
+    target, start, end, frequency, ramp = schedule
+    in_turn = range(end + 3)
+    any_order = st.lists(st.integers(0, end + 4), max_size=12)  # repeated, backwards, late
+    calls = list(in_turn) if data is None or data.draw(st.booleans()) else data.draw(any_order)
+    net = star(np.random.default_rng(count).permutation(count) + 1.0)
+    net.pruning = PruningSchedule(target, start, end, frequency, ramp=RAMPS[ramp])
+    history = []
+    for iteration in calls:
+        result = net.maybe_prune(iteration)
+        history.append((result is not None, len(net.connections)))
+        if result is not None:
+            assert net.last_prune_iteration == iteration and result.sparsity == net.sparsity
+            assert result.kept.sum() == len(net.connections)
+    assert history == o.scheduled(calls, count, target, start, end, frequency, RAMPS[ramp])
+    if calls == list(in_turn):
+        assert len(net.connections) == max(1, count - round(target * count))
+
+
+@given(schedules(), st.integers(2, 60))
+def test_a_call_after_the_end_meets_the_target_once(schedule, count):
+    target, start, end, frequency, ramp = schedule
+    net = star(np.arange(count) + 1.0)
+    net.pruning = PruningSchedule(target, start, end, frequency, ramp=RAMPS[ramp])
+    assert net.maybe_prune(end + 7) is not None
+    assert len(net.connections) == o.desired_count(target, count)
+    assert net.maybe_prune(end + 8) is None and net.maybe_prune(end + 7) is None
+    net.regrow(min(1, count - len(net.connections)))
+    assert net.maybe_prune(end + 9) is None  # what grows after the end stays
+
+
+def test_the_ramp_runs_from_0_at_the_start():
+    net = star(np.arange(10) + 1.0)
+    net.pruning = PruningSchedule(0.8, start=2, end=4)
+    net.maybe_prune(2)
+    assert len(net.connections) == 10
+    net.connect(0, 10, 1.0) if (0, 10) not in net.connections else None
+    net.maybe_prune(3)
+    assert len(net.connections) == 6
+
+
+def test_growth_between_calls_is_trimmed_back():
+    net = Network.random(4, 3, 3, 20, seed=0)
+    net.pruning = PruningSchedule(0.5, start=1, end=3)
+    for iteration, left in ((1, 20), (2, 15), (3, 10)):
+        net.regrow(4)
+        net.maybe_prune(iteration)
+        assert len(net.connections) == left
+
+
+def test_setting_a_schedule_again_captures_the_baseline_again():
+    net, schedule = star(np.arange(20) + 1.0), PruningSchedule(0.5, start=1, end=1)
+    net.pruning = schedule
+    assert net.initial_connection_count == 20 and net.last_prune_iteration is None
+    net.maybe_prune(1)
+    assert (len(net.connections), net.sparsity, net.last_prune_iteration) == (10, 0.5, 1)
+    net.pruning = schedule
+    assert (net.initial_connection_count, net.sparsity, net.last_prune_iteration) == (10, 0.0, None)
+    net.maybe_prune(1)
+    assert len(net.connections) == 5
+    net.pruning = None
+    assert net.pruning is net.initial_connection_count is net.last_prune_iteration is None and net.sparsity == 0.0
+    assert net.maybe_prune(1) is None and len(net.connections) == 5
+
+
+def test_without_a_schedule_nothing_happens():
+    net = star([1.0, 2.0])
+    before = everything(net)
+    assert net.maybe_prune(1) is None and everything(net) == before
+
+
+@pytest.mark.parametrize("iteration", [True, 1.0, "1", None])
+def test_an_iteration_is_an_integer(iteration):
+    net = star([1.0, 2.0])
+    net.pruning = PruningSchedule(0.5, 1, 1)
+    with pytest.raises(TypeError, match="iteration must be an integer") as error:
+        net.maybe_prune(iteration)
+    assert_one_sentence(error)
+    assert net.maybe_prune(np.int64(1)) is not None and type(net.last_prune_iteration) is int
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "named"),
+    [
+        ({"target_sparsity": 0.0}, ValueError, "target"),
+        ({"target_sparsity": 1.01}, ValueError, "target"),
+        ({"target_sparsity": math.nan}, ValueError, "target"),
+        ({"start": -1}, ValueError, "start"),
+        ({"start": 6}, ValueError, "end"),
+        ({"end": 2.5}, TypeError, "end"),
+        ({"frequency": 0}, ValueError, "frequency"),
+        ({"frequency": 1.5}, TypeError, "frequency"),
+        ({"method": "magnitud"}, ValueError, "magnitude"),
+        ({"method": 3}, TypeError, "method"),
+        ({"regrow_fraction": 1.1}, ValueError, "regrow_fraction"),
+        ({"regrow_fraction": -0.1}, ValueError, "regrow_fraction"),
+        ({"regrow_fraction": math.nan}, ValueError, "regrow_fraction"),
+        ({"ramp": "cubik"}, ValueError, "cubic"),
+        ({"candidates": "layer"}, ValueError, "candidates"),
+        ({"signals": {}}, TypeError, "signals"),
+    ],
+)
+def test_a_schedule_refuses_nonsense(wrong, error, named):
+    right = {"target_sparsity": 0.5, "start": 1, "end": 5}
+    with pytest.raises(error, match=named) as raised:
+        PruningSchedule(**right | wrong)
+    assert_one_sentence(raised)
+
+
+def test_a_schedule_is_a_frozen_value():
+    schedule = PruningSchedule(0.5, 1, 5, ramp="cubic")
+    with pytest.raises(FrozenInstanceError):
+        schedule.target_sparsity = 0.9
+    assert schedule == PruningSchedule(0.5, 1, 5, ramp="cubic") != replace(schedule, ramp="linear")
+    places = np.array([[0, 3], [1, 3]])
+    first, second = PruningSchedule(0.5, 1, 5, candidates=places), PruningSchedule(0.5, 1, 5, candidates=places.copy())
+    assert first == second != schedule and first != PruningSchedule(0.5, 1, 5, candidates=places[:1])
+    assert hash(first) == hash(second) and first != PruningSchedule(0.5, 1, 5, candidates=places == 0)
+    places[:] = 9
+    assert first == second  # what is done to the caller's array does not reach it
+    with pytest.raises(TypeError, match="net.pruning must be a PruningSchedule or None, got dict") as error:
+        star([1.0]).pruning = {"target_sparsity": 0.5}
+    assert_one_sentence(error)
+
+
+# ---------------------------------------------------------------- regrowth within a schedule
+
+
+@st.composite
+def candidates(draw, net):
+    """(candidates as an argument, how many of those places there are, taken ones included)."""
+    legal = o.legal_slots(plain(net))
+    kinds = ["order", "mask", "pairs"] + ["layers"] * (net.graph.layer_sizes is not None)
+    kind = draw(st.sampled_from(kinds))
+    if kind == "order":
+        return "order", {slot[:2] for slot in legal}
+    if kind == "layers":
+        sizes = net.graph.layer_sizes
+        layer = dict(zip(net.nodes.id.tolist(), np.repeat(np.arange(len(sizes)), sizes).tolist(), strict=True))
+        return "layers", {(source, target) for source, target, _ in legal if layer[target] == layer[source] + 1}
+    some = draw(st.sets(st.integers(0, max(0, len(legal) - 1)))) if legal else set()
+    chosen = [legal[i][:2] for i in some]
+    if kind == "pairs":
+        return np.array(chosen, np.int64).reshape(-1, 2), set(chosen)
+    mask, place = np.zeros((net.graph.n_nodes,) * 2, bool), {node: i for i, node in enumerate(net.nodes.id.tolist())}
+    for source, target in chosen:
+        mask[place[target], place[source]] = True
+    return mask, set(chosen)
+
+
+@st.composite
+def living(draw, min_connections=0):
+    """Networks of any kind, one in three made in layers and partly pruned."""
+    if draw(st.integers(0, 2)):
+        return network(draw(s.networks(min_connections=min_connections)), seed=draw(s.SEEDS))
+    net = Network.dense([draw(s.sizes(1, 5)) for _ in range(draw(s.sizes(2, 4)))], seed=draw(s.SEEDS))
+    net.keep(np.random.default_rng(draw(s.SEEDS)).random(len(net.connections)) < draw(st.floats(0.3, 1.0)))
+    return net
+
+
+@given(living(), s.sparsities(), st.floats(0, 1), st.data())
+def test_regrowth_lands_on_the_target_exactly(net, target, fraction, data):
+    if target == 0:
+        target = 0.5
+    places, allowed = data.draw(candidates(net))
+    before, stored, delays = plain(net), pairs(net.connections), net.graph.recurrent
+    scores, bound = np.abs(net.connections.weight), len(before.connections)
+    net.pruning = PruningSchedule(target, 1, 1, regrow_fraction=fraction, candidates=places)
+    result = net.maybe_prune(1)
+    desired = o.desired_count(target, bound)
+    excess = bound - desired
+
+    def free_after(n):
+        kept = o.prune_lowest(scores.tolist(), n)
+        return len(allowed - {pair for pair, stays in zip(stored, kept, strict=True) if stays})
+
+    grown = o.regrow_count(fraction, excess, desired, free_after) if excess > 0 else 0
+    assert len(result.regrown) == grown and len(result.removed) == max(0, excess) + grown
+    assert len(net.connections) == (desired if bound else 0)
+    assert result.kept.tolist() == o.prune_lowest(scores.tolist(), max(0, excess) + grown)
+    assert_sound(net)
+    kept = {pair for pair, stays in zip(stored, result.kept, strict=True) if stays}
+    assert set(pairs(result.regrown)) <= allowed - kept
+    assert set(pairs(net.connections)) == kept | set(pairs(result.regrown))
+    assert np.all(np.abs(result.regrown.weight) < 0.1)
+    after = plain(net)
+    for pair, weight in zip(pairs(result.regrown), result.regrown.weight.tolist(), strict=True):
+        assert after.connections[pair] == (weight, o.is_delayed(before, *pair) if delays else False)
+    assert {pair: after.connections[pair] for pair in kept} == {pair: before.connections[pair] for pair in kept}
+
+
+def test_regrowth_finds_room_where_there_is_little():
+    net = Network.dense([3, 3], seed=0)  # every legal pair is taken
+    net.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=1.0)
+    result = net.maybe_prune(1)
+    assert (len(result.removed), len(result.regrown), len(net.connections)) == (8, 4, 5)
+    some = Network.dense([3, 3], seed=0)
+    some.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=1.0, candidates=[[0, 3]])
+    assert len(some.maybe_prune(1).regrown) <= 1 and len(some.connections) == 5
+    none = Network.dense([3, 3], seed=0)
+    none.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=1.0, candidates=np.zeros((6, 6), bool))
+    assert len(none.maybe_prune(1).regrown) == 0 and len(none.connections) == 5
+
+
+def test_bad_candidates_are_refused_when_the_schedule_is_set():
+    net = Network.dense([2, 2], seed=0)
+    for places in ([[2, 0]], [[0, 9]], np.ones((3, 3), bool), [[0.5, 2.0]], "layer"):
+        with pytest.raises(ValueError, match="candidates") as error:
+            net.pruning = PruningSchedule(0.5, 1, 2, regrow_fraction=0.5, candidates=places)
+        assert_one_sentence(error)
+        assert net.pruning is None and net.initial_connection_count is None
+    with pytest.raises(ValueError, match="use candidates='order'"):
+        Network.random(2, 2, 0, 2, seed=0).pruning = PruningSchedule(0.5, 1, 2, regrow_fraction=1, candidates="layers")
+
+
+# ---------------------------------------------------------------- prune_to_sparsity
+
+
+@given(living(), st.one_of(s.sparsities(), st.sampled_from((-1.0, 1.5, math.inf, -math.inf, 0.9995))), st.data())
+def test_prune_to_sparsity_as_the_oracle_says(net, target, data):
+    before, count = plain(net), len(net.connections)
+    if gradient := data.draw(st.booleans()):
+        net.connections.accumulated_gradient = np.random.default_rng(count).integers(-1, 2, count)
+    column = net.connections.accumulated_gradient.tolist() if gradient else None
+    method = data.draw(st.sampled_from(("magnitude", "snip", "magnitude_l2")))
+    excess, baseline = o.prune_to_sparsity(count, None, target)
+    protect = np.random.default_rng(data.draw(s.SEEDS)).random(count) < 0.3 if data.draw(st.booleans()) else None
+    weights = net.connections.weight.tolist()
+    scores = o.snip(weights, column) if method == "snip" else [abs(weight) for weight in weights]
+    try:
+        kept = o.prune_lowest(scores, excess, None if protect is None else protect.tolist())
+    except ValueError:
+        unchanged = everything(net)
+        with pytest.raises(ValueError, match="protect must mark at most") as error:
+            net.prune_to_sparsity(target, method, protect=protect)
+        assert_one_sentence(error)
+        assert everything(net) == unchanged
+        return
+    result = net.prune_to_sparsity(target, method, protect=protect)
+    assert result.kept.tolist() == kept
+    assert_same(net, o.keep(before, kept))
+    assert net.evolution_baseline == baseline
+    assert net.sparsity == result.sparsity == o.sparsity(count - excess, None, baseline)
+    filtered = net.connections.accumulated_gradient
+    assert (filtered is None) == (column is None)
+    assert column is None or filtered.tolist() == np.array(column)[result.kept].tolist()
+
+
+@given(st.integers(0, 80), st.lists(s.sparsities(), min_size=1, max_size=6))
+def test_repeated_calls_and_copies_do_not_compound(count, targets):
+    net, baseline = star(np.arange(count) + 1.0) if count else Network.from_connections(1, 1, []), None
+    for target in targets:
+        left = len(net.connections)
+        excess, baseline = o.prune_to_sparsity(left, baseline, target)
+        net.prune_to_sparsity(target)
+        assert len(net.connections) == left - excess and (net.evolution_baseline or None) == (baseline or None)
+        net = net.copy()
+    if count and max(targets) > 0:
+        assert len(net.connections) == max(1, count - round(min(0.999, max(targets)) * count))
+
+
+def test_the_two_baselines_are_separate():
+    net = star(np.arange(20) + 1.0)
+    net.prune_to_sparsity(0.5)
+    net.pruning = PruningSchedule(0.4, 1, 1)
+    assert (net.initial_connection_count, net.evolution_baseline, net.sparsity) == (10, 20, 0.0)
+    net.maybe_prune(1)
+    assert (len(net.connections), net.sparsity) == (6, 0.4)
+    net.prune_to_sparsity(0.6)
+    assert len(net.connections) == 6 and net.evolution_baseline == 20
+    net.prune_to_sparsity(0.8)
+    assert (len(net.connections), net.sparsity) == (4, 0.6)
+    net.pruning = None
+    assert net.sparsity == 0.8
+    net.connect([0, 1, 2], [20] * 3, 1.0)
+    assert net.sparsity == pytest.approx(0.65) and net.evolution_baseline == 20
+
+
+def test_sparsity_stays_in_0_to_1():
+    net = star([1.0, 2.0])
+    assert net.sparsity == 0.0
+    net.pruning = PruningSchedule(0.5, 1, 1)
+    net.as_recurrent().regrow(1)
+    assert net.sparsity == 0.0  # more than the baseline
+    net.keep(np.zeros(3, bool))
+    assert net.sparsity == 1.0
+
+
+def test_at_least_one_connection_stays():
+    for count in (1, 2, 3):
+        net = star(np.arange(count) + 1.0)
+        net.prune_to_sparsity(1.0)
+        assert net.connections.weight.tolist() == [count]
+        net.pruning = PruningSchedule(1.0, 1, 1, regrow_fraction=1.0)
+        net.maybe_prune(1)
+        assert len(net.connections) == 1
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_network_without_connections_can_be_pruned(recurrent):
+    net = Network.random(2, 2, 1, 0, recurrent=recurrent, seed=0)
+    result = net.prune_to_sparsity(0.5)
+    assert result.kept.size == len(result.removed) == len(net.connections) == 0
+    net.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=1.0)
+    assert net.maybe_prune(1).kept.size == 0 and net.sparsity == 0.0
+    result.undo(net)
+    net.regrow(3)
+    net.prune_to_sparsity(0.5)
+    assert net.evolution_baseline == 3 and len(net.connections) == 1  # a baseline of 0 is captured again
+
+
+def test_ties_and_signed_zeros_go_by_storage_order():
+    net = Network.from_connections(3, 2, [(2, 4, 0.0), (0, 4, 1.0), (1, 3, -0.0), (0, 3, -1.0), (2, 3, 0.0)], seed=0)
+    assert pairs(net.connections) == [(0, 3), (1, 3), (2, 3), (0, 4), (2, 4)]
+    for left in ([(0, 3), (2, 3), (0, 4), (2, 4)], [(0, 3), (0, 4), (2, 4)], [(0, 3), (0, 4)], [(0, 4)]):
+        net.prune_to_sparsity(1 - len(left) / 5)
+        assert pairs(net.connections) == left
+
+
+def test_protected_connections_stay():
+    net = star([0.1, 0.2, 0.3, 0.4, 0.5])
+    protect = np.array([True, False, True, False, False])
+    result = net.prune_to_sparsity(0.6, protect=protect)
+    assert net.connections.weight.tolist() == [0.1, 0.3] and result.kept.tolist() == protect.tolist()
+
+
+@pytest.mark.parametrize("target", [-1.0, 0.0, 1e-9, 0.5])
+@pytest.mark.parametrize(
+    ("wrong", "error", "named"),
+    [
+        ({"protect": [True, False]}, ValueError, r"protect must be boolean with shape \(4,\)"),
+        ({"protect": np.ones(4)}, ValueError, "protect must be boolean"),
+        ({"method": "magnitud"}, ValueError, "magnitude"),
+        ({"method": None}, TypeError, "method"),
+    ],
+)
+def test_wrong_arguments_are_refused_even_when_nothing_has_to_go(target, wrong, error, named):
+    net = star([1.0, 2.0, 3.0, 4.0])
+    before = everything(net)
+    with pytest.raises(error, match=named) as raised:
+        net.prune_to_sparsity(target, **wrong)
+    assert_one_sentence(raised)
+    assert everything(net) == before
+
+
+# ---------------------------------------------------------------- scorers and signals
+
+
+def test_a_function_is_a_method():
+    net = star([1.0, 2.0, 3.0, 4.0])
+    result = net.prune_to_sparsity(0.5, method=lambda weight: -weight)
+    assert net.connections.weight.tolist() == [1.0, 2.0] and result.scores.tolist() == [-1.0, -2.0, -3.0, -4.0]
+
+
+def test_signals_reach_the_scorer():
+    def by_age(weight, *, age, power=1.0):
+        return -(age**power) + 0 * weight
+
+    net = star([1.0, 2.0, 3.0, 4.0])
+    net.prune_to_sparsity(0.25, method=by_age, age=np.array([0.0, 5.0, 1.0, 2.0]))
+    assert net.connections.weight.tolist() == [1.0, 3.0, 4.0]
+    net.pruning = PruningSchedule(0.3, 1, 1, method=by_age, signals=lambda net: {"age": np.arange(3.0)})
+    net.maybe_prune(1)
+    assert net.connections.weight.tolist() == [1.0, 3.0]
+
+
+def test_signals_are_asked_for_only_when_the_schedule_fires():
+    asked = []
+    net = star([1.0, 2.0, 3.0, 4.0])
+    net.pruning = PruningSchedule(0.5, 2, 4, frequency=2, signals=lambda given: asked.append(given) or {})
+    for iteration in range(7):
+        net.maybe_prune(iteration)
+    assert asked == [net, net]
+
+
+def test_the_accumulated_gradient_is_a_signal_and_can_be_overruled():
+    net = star([1.0, 1.0, 1.0, 1.0])
+    net.connections.accumulated_gradient = [4.0, -3.0, 2.0, -1.0]
+    assert net.copy().prune_to_sparsity(0.25, method="gradient").removed.source.tolist() == [3]
+    assert net.copy().prune_to_sparsity(0.25, "snip", gradient=np.array([0, 1, 1, 1.0])).removed.source.tolist() == [0]
+    assert net.copy().prune_to_sparsity(0.25, method="taylor").scores.tolist() == [16.0, 9.0, 4.0, 1.0]
+
+
+def test_a_missing_signal_is_named():
+    net = star([1.0, 2.0, 3.0, 4.0])
+    before = everything(net)
+    for method, signal in (("gradient", "gradient"), ("taylor", "gradient"), (lambda w, *, age: age, "age")):
+        with pytest.raises(ValueError, match=f"needs the signal '{signal}'"):
+            net.prune_to_sparsity(0.5, method=method)
+        net.pruning = PruningSchedule(0.5, 1, 1, method=method)
+        with pytest.raises(ValueError, match=f"needs the signal '{signal}'"):
+            net.maybe_prune(1)
+        assert net.last_prune_iteration is None  # it has not fired
+        net.pruning = None
+    assert everything(net) == before
+
+
+def test_snip_falls_back_for_the_whole_column_only_when_nothing_is_recorded():
+    net = star([0.5, 4.0, 3.0, 2.0])
+    assert net.copy().prune_to_sparsity(0.5, method="snip").scores.tolist() == [0.5, 4.0, 3.0, 2.0]
+    net.connections.accumulated_gradient = [0.0, 0.0, -0.1, 0.1]
+    assert net.copy().prune_to_sparsity(0.5, method="snip").scores.tolist() == pytest.approx([0, 0, 0.3, 0.2])
+    net.connections.accumulated_gradient = np.zeros(4)  # recorded zeros are scores like others
+    assert net.copy().prune_to_sparsity(0.5, method="snip").kept.tolist() == [False, False, True, True]
+    net.pruning = PruningSchedule(0.5, 1, 1, method="snip")
+    assert net.copy().maybe_prune(1).kept.tolist() == [False, False, True, True]
+    net.connections.accumulated_gradient = None
+    assert net.maybe_prune(1).kept.tolist() == [False, True, True, False]
+
+
+def test_the_first_step_after_a_pruning_restarts_the_accumulated_gradient():
+    x, y = np.array([[1.0, 2.0, 3.0]]), np.array([[1.0]])
+    net = star([0.1, 0.2, 0.3])
+    first = net.gradient(x, y)[0]
+    net.train(x, y, iterations=1, optimizer="sgd")
+    assert net.connections.accumulated_gradient.tolist() == first.tolist()
+    second = net.gradient(x, y)[0]
+    net.train(x, y, iterations=1, optimizer="sgd")
+    assert net.connections.accumulated_gradient.tolist() == (first + second).tolist()
+    result = net.prune_to_sparsity(0.34)
+    assert net.connections.accumulated_gradient.tolist() == (first + second)[result.kept].tolist()
+    third = net.gradient(x, y)[0]
+    net.train(x, y, iterations=1, optimizer="sgd")
+    assert net.connections.accumulated_gradient.tolist() == third.tolist()
+    net.regrow(1)
+    assert net.connections.accumulated_gradient is None
+
+
+@pytest.mark.parametrize("method", ["magnitude", "snip", "random", lambda weight: 1.0 + 0 * weight])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_a_weight_that_is_not_finite_is_named_and_nothing_changes(bad, method, scheduled):
+    net = Network.random(4, 3, 3, 20, seed=0)
+    if scheduled:
+        net.pruning = PruningSchedule(0.5, 1, 1, method=method, regrow_fraction=0.5)
+    before, rng = plain(net), net.rng_state
+    weight = net.connections.weight[7]
+    net.connections.weight[7] = bad
+    with pytest.raises(ValueError, match=rf"net\.connections\.weight must be finite, got {bad} at index 7") as error:
+        net.maybe_prune(1) if scheduled else net.prune_to_sparsity(0.5, method=method)
+    assert_one_sentence(error)
+    assert math.isnan(net.connections.weight[7]) or net.connections.weight[7] == bad
+    net.connections.weight[7] = weight
+    assert_same(net, before)
+    assert net.rng_state == rng and net.evolution_baseline is net.last_prune_iteration is None
+
+
+@pytest.mark.parametrize("target", [math.nan, np.float64("nan")])
+def test_a_target_that_is_not_a_number_is_refused(target):
+    net = star([1.0, 2.0])
+    before = everything(net)
+    with pytest.raises(ValueError, match="target_sparsity must be a number, got nan") as error:
+        net.prune_to_sparsity(target)
+    assert_one_sentence(error)
+    assert everything(net) == before
+
+
+def test_scores_that_are_not_finite_are_named():
+    net = star([1.0, 2.0, 3.0, 4.0])
+    before = everything(net)
+    with pytest.raises(ValueError, match=r"scores of <lambda> must be finite, got nan at index 2") as error:
+        net.prune_to_sparsity(0.5, method=lambda weight: np.where(weight == 3, np.nan, weight))
+    assert_one_sentence(error)
+    with pytest.raises(ZeroDivisionError):
+        net.prune_to_sparsity(0.5, method=lambda weight: 1 // 0)
+    with pytest.raises(ValueError, match="shape"):
+        net.prune_to_sparsity(0.5, method=lambda weight: weight[:2])
+    assert everything(net) == before
+
+
+# ---------------------------------------------------------------- what one pruning did, and undoing it
+
+
+@given(living(min_connections=1), s.sparsities(), st.floats(0, 1), st.booleans(), s.SEEDS)
+def test_a_result_explains_and_undoes(net, target, fraction, recorded, seed):
+    rng = np.random.default_rng(seed)
+    if recorded:
+        net.connections.accumulated_gradient = rng.standard_normal(len(net.connections))
+    net.connections.weight[rng.random(len(net.connections)) < 0.1] = -0.0
+    if net.graph.recurrent:
+        net(rng.standard_normal(net.graph.n_inputs))
+    net.pruning = PruningSchedule(max(target, 0.001), 3, 3, regrow_fraction=fraction, method="snip")
+    net.rng  # noqa: B018
+    before, columns = plain(net), everything(net)[1]
+    stored, weights = pairs(net.connections), net.connections.weight.copy()
+    header = json.loads(everything(net)[0])
+    result = net.maybe_prune(3)
+    gone = ~result.kept
+    assert pairs(result.removed) == [pair for pair, out in zip(stored, gone, strict=True) if out]
+    assert result.removed.weight.tobytes() == weights[gone].tobytes()
+    assert len(result.removed) == gone.sum() and len(result.regrown) == len(net.connections) - result.kept.sum()
+    if gone.any():
+        scores = np.abs(weights * (np.frombuffer(columns["gradient"]) if recorded else 1.0))
+        assert result.scores.tolist() == scores.tolist()
+        assert result.removed.score.tobytes() == result.scores[gone].tobytes()
+        assert result.removed.score.max() <= result.scores[result.kept].min(initial=math.inf)
+    else:
+        assert result.scores is None and result.removed.score.size == 0
+    result.undo(net)
+    assert_same(net, before)
+    assert everything(net)[1] == columns  # weights, biases, gradient and state, bit for bit
+    after = json.loads(everything(net)[0])
+    assert {**after, "rng_state": None} == {**header, "rng_state": None}
+
+
+def test_undo_keeps_what_was_learned_since():
+    net = star([0.1, 2.0, 3.0])
+    result = net.prune_to_sparsity(0.34)
+    net.connections.weight = [5.0, 6.0]
+    net.node(3).bias = 7.0
+    result.undo(net)
+    assert net.connections.weight.tolist() == [0.1, 5.0, 6.0] and net.node(3).bias == 7.0
+    assert net.evolution_baseline is None and net.sparsity == 0.0
+
+
+def test_undo_refuses_after_another_rewiring():
+    net = star([0.1, 2.0, 3.0, 4.0])
+    first = net.prune_to_sparsity(0.25)
+    twin = net.copy()
+    second = net.prune_to_sparsity(0.5)
+    after = everything(net)
+    with pytest.raises(LookupError, match="undo the latest result first") as error:
+        first.undo(net)
+    assert_one_sentence(error)
+    assert everything(net) == after
+    second.undo(net)
+    first.undo(net)
+    assert net.connections.weight.tolist() == [0.1, 2.0, 3.0, 4.0]
+    with pytest.raises(LookupError):
+        first.undo(net)
+    first.undo(twin)  # a copy has the same wiring
+    assert twin.connections.weight.tolist() == [0.1, 2.0, 3.0, 4.0]
+
+
+def test_undo_of_a_pruning_that_removed_nothing():
+    net = star([1.0, 2.0])
+    net.pruning = PruningSchedule(0.5, 1, 3)
+    before = everything(net)
+    result = net.maybe_prune(1)
+    assert result.kept.all() and net.last_prune_iteration == 1
+    result.undo(net)
+    assert everything(net) == before
+
+
+def test_a_result_tells_itself():
+    net = Network.dense([4, 4], seed=0)
+    net.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=0.25)
+    result = net.maybe_prune(1)
+    assert repr(result) == "<PruneResult: 10 removed, 2 regrown, 8 left, sparsity 0.5>"
+
+
+# ---------------------------------------------------------------- names, determinism
+
+
+def test_aliases_are_the_same_functions():
+    assert Network.maybePrune is Network.maybe_prune is prune.maybe_prune
+    assert Network.pruneToSparsity is Network.prune_to_sparsity is prune.prune_to_sparsity
+    assert Network.getCurrentSparsity is Network.get_current_sparsity
+    net = star([1.0, 2.0, 3.0, 4.0])
+    net.pruneToSparsity(0.5)
+    assert net.getCurrentSparsity() == net.sparsity == 0.5
+    net.pruning = PruningSchedule(0.5, 1, 1)
+    assert len(net.maybePrune(1).removed) == 1
+
+
+@given(s.networks(min_connections=1), s.SEEDS)
+def test_the_same_seed_gives_the_same_life(spelled, seed):
+    def life():
+        net = network(spelled, seed=seed)
+        net.pruning = PruningSchedule(0.6, 1, 4, regrow_fraction=0.5)
+        for iteration in range(1, 5):
+            net.maybe_prune(iteration)
+        net.prune_to_sparsity(0.2, method="random")
+        return net
+
+    first, second = life(), life()
+    assert everything(first) == everything(second)
+
+
+def test_pruning_draws_nothing_when_nothing_grows():
+    net = Network.dense([4, 4], seed=0)
+    state = net.rng_state
+    net.pruning = PruningSchedule(0.5, 1, 2)
+    net.maybe_prune(2)
+    net.prune_to_sparsity(0.5)
+    assert net.rng_state == state and len(net.connections) == 4
+    net.prune_to_sparsity(0.75, method="random")
+    assert net.rng_state != state
