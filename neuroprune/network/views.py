@@ -1,7 +1,8 @@
 """List-like views of a network's nodes and connections: columns as arrays, rows as light handles."""
 
+import operator
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -257,8 +258,11 @@ class Connections(_View):
     def __contains__(self, pair: Any) -> bool:
         graph = self._network.graph
         self._check()
-        source, target = graph.positions(np.asarray(pair, np.int64))
-        index = graph.find(source, target) if source >= 0 and target >= 0 else -1
+        try:
+            source, target = map(graph.position, map(operator.index, pair))
+        except (TypeError, ValueError, LookupError):  # no pair, no integers, no such nodes
+            return False
+        index = graph.find(source, target)
         return index >= 0 and (self._rows is None or bool((self._rows == index).any()))
 
     def __repr__(self) -> str:
@@ -319,6 +323,8 @@ class Nodes(_View):
         n_inputs, n = network.graph.n_inputs, network.graph.n_nodes
         if isinstance(names, str):
             names = [names] * n
+        if not isinstance(names, (Sequence, np.ndarray)):
+            raise TypeError(f"net.nodes.activation must be a name or {n} names, got {names!r}")
         if len(names) != n:
             raise ValueError(f"net.nodes.activation must have {n} names, got {len(names)}")
         network._code[n_inputs:] = [activations.code(str(name)) for name in names[n_inputs:]]
