@@ -12,26 +12,11 @@ from hypothesis import strategies as st
 import oracles as o
 import strategies as s
 from bridge import assert_one_sentence, assert_same, assert_sound, network, plain
+from living import candidates, everything, living, pairs, star
 from neuroprune import Network, PruningSchedule
-from neuroprune.network import files, prune
+from neuroprune.network import prune
 
 RAMPS = {"linear": "linear", "cubic": "cubic", "cosine": "cosine", "exponential": "exponential", "square": np.square}
-
-
-def everything(net):
-    """All that a file holds of a network, as bytes."""
-    header, columns = files.describe(net)
-    return json.dumps(header, sort_keys=True), {name: column.tobytes() for name, column in columns.items()}
-
-
-def star(weights, seed=0):
-    """One connection from each of several inputs to the only output."""
-    n = len(weights)
-    return Network.from_connections(n, 1, ([*range(n)], [n] * n, list(weights)), seed=seed)
-
-
-def pairs(listing):
-    return list(zip(listing.source.tolist(), listing.target.tolist(), strict=True))
 
 
 # ---------------------------------------------------------------- when the schedule fires, and how far it goes
@@ -173,38 +158,6 @@ def test_a_schedule_is_a_frozen_value():
 
 
 # ---------------------------------------------------------------- regrowth within a schedule
-
-
-@st.composite
-def candidates(draw, net):
-    """(candidates as an argument, how many of those places there are, taken ones included)."""
-    legal = o.legal_slots(plain(net))
-    kinds = ["order", "mask", "pairs"] + ["layers"] * (net.graph.layer_sizes is not None)
-    kind = draw(st.sampled_from(kinds))
-    if kind == "order":
-        return "order", {slot[:2] for slot in legal}
-    if kind == "layers":
-        sizes = net.graph.layer_sizes
-        layer = dict(zip(net.nodes.id.tolist(), np.repeat(np.arange(len(sizes)), sizes).tolist(), strict=True))
-        return "layers", {(source, target) for source, target, _ in legal if layer[target] == layer[source] + 1}
-    some = draw(st.sets(st.integers(0, max(0, len(legal) - 1)))) if legal else set()
-    chosen = [legal[i][:2] for i in some]
-    if kind == "pairs":
-        return np.array(chosen, np.int64).reshape(-1, 2), set(chosen)
-    mask, place = np.zeros((net.graph.n_nodes,) * 2, bool), {node: i for i, node in enumerate(net.nodes.id.tolist())}
-    for source, target in chosen:
-        mask[place[target], place[source]] = True
-    return mask, set(chosen)
-
-
-@st.composite
-def living(draw, min_connections=0):
-    """Networks of any kind, one in three made in layers and partly pruned."""
-    if draw(st.integers(0, 2)):
-        return network(draw(s.networks(min_connections=min_connections)), seed=draw(s.SEEDS))
-    net = Network.dense([draw(s.sizes(1, 5)) for _ in range(draw(s.sizes(2, 4)))], seed=draw(s.SEEDS))
-    net.keep(np.random.default_rng(draw(s.SEEDS)).random(len(net.connections)) < draw(st.floats(0.3, 1.0)))
-    return net
 
 
 @given(living(), s.sparsities(), st.floats(0, 1), st.data())
