@@ -57,17 +57,21 @@ def regrow(net: "Network", count: int, method: str | Callable = "random", candid
     places = Candidates(net._graph, candidates)
     count = _check_count(count, places.free(net._graph), candidates)
     weights = None if weight is None else check_column(weight, count, "weight")
+    if callable(method):
+        scores = _user_scorer(net, method)
+    elif method == "gradient":
+        if data is None:
+            raise ValueError("method='gradient' needs data to take the gradient on, got None: pass data=(x, y)")
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            raise TypeError(f"data must be a pair (x, y), got {type(data).__name__}: pass data=(x, y)")
+        scores = _gradient_scorer(net, *data, loss)
+    elif method != "random":
+        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))} or a function, got {method!r}")
+    if count == 0:
+        return 0  # what is recorded of the gradient still fits
     if method == "random":
         grow_randomly(net, places, count, weights)
         return count
-    if method == "gradient":
-        if data is None:
-            raise ValueError("method='gradient' needs data to take the gradient on, got None: pass data=(x, y)")
-        scores = _gradient_scorer(net, *data, loss)
-    elif callable(method):
-        scores = _user_scorer(net, method)
-    else:
-        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))} or a function, got {method!r}")
     target, source = _best(net._graph, places, count, scores)
     late = net._graph.is_delayed(source, target) if net._graph.recurrent else None
     edit.merge(net, source, target, late, np.zeros(count) if weights is None else np.array(weights))
