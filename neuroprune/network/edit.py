@@ -6,7 +6,7 @@ import numpy as np
 
 from neuroprune import activations, kernels
 from neuroprune.network.graph import MAX_CONNECTIONS, Graph, check_ends, sort_nodes
-from neuroprune.network.views import check_column, check_input_bias
+from neuroprune.network.views import check_column, check_input_bias, numbers
 
 if TYPE_CHECKING:
     from neuroprune.network.network import Network
@@ -18,7 +18,7 @@ def set_parameters(net: "Network", values: Any) -> None:
     """Write all weights, then the biases of non-inputs."""
     n_weights, n_inputs = net._weight.size, net._graph.n_inputs
     size = net._parameters.size - n_inputs
-    values = np.asarray(values, np.float64)
+    values = numbers(values, "net.parameters")
     if values.shape != (size,):
         raise ValueError(f"net.parameters must have shape ({size},), got {values.shape}")
     values = check_column(values, size, "net.parameters")
