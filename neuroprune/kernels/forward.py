@@ -91,6 +91,6 @@ def run_row(incoming, read, weight, bias, code, user, n_inputs, n_outputs, x, ou
         for edge in range(incoming[node], incoming[node + 1]):
             total += weight[edge] * values[read[edge]]
         values[node] = total
-        apply(code[node], values, node, values, node, 1, user)
+        apply(code[node], values, node, values, node, np.int64(1), user)
     for j in range(n_outputs):
         out[j] = values[n - n_outputs + j]

@@ -4,12 +4,10 @@ Codes: 0 mse, 1 mae, 2 huber (delta 1), 3 binary cross-entropy on logits, 4 soft
 5 hinge. `share` is what one element (softmax: one row) weighs in the mean.
 """
 
-import math
-
 import numpy as np
 
 from neuroprune.kernels.compile import jit
-from neuroprune.kernels.elementary import exp
+from neuroprune.kernels.elementary import exp, log, log1p
 
 MSE, MAE, HUBER, BINARY_CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HINGE = range(6)
 
@@ -30,7 +28,7 @@ def _element(loss, output, target):
     if loss == BINARY_CROSS_ENTROPY:
         small = exp(-abs(output))
         probability = 1.0 / (1.0 + small) if output >= 0.0 else small / (1.0 + small)
-        return max(output, 0.0) - output * target + math.log1p(small), probability - target
+        return max(output, 0.0) - output * target + log1p(small), probability - target
     margin = 1.0 - target * output
     if margin > 0.0:
         return margin, -target
@@ -55,7 +53,7 @@ def loss_tile(loss, y, order, start, rows, step, n_outputs, at, stride, share, v
             normaliser = 0.0
             for j in range(n_outputs):
                 normaliser += exp(values[at + j * stride + lane] - highest)
-            logarithm = math.log(normaliser)
+            logarithm = log(normaliser)
             for j in range(n_outputs):
                 place = at + j * stride + lane
                 shifted = values[place] - highest
