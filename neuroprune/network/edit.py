@@ -90,7 +90,10 @@ def connect(net: "Network", source_id: Any, target_id: Any, weight: Any = None, 
     if delayed is None:
         late = graph.is_delayed(source, target) if graph.recurrent else None
     elif graph.recurrent:
-        late = np.broadcast_to(np.asarray(delayed, np.bool_), source.shape)
+        late = np.asarray(delayed, np.bool_)
+        if late.shape not in ((), source.shape):
+            raise ValueError(f"delayed must have shape {source.shape}, got {late.shape}")
+        late = np.broadcast_to(late, source.shape)
     elif np.any(delayed):
         raise ValueError("a delayed connection needs a recurrent network, got an acyclic one: use net.as_recurrent()")
     else:
@@ -101,6 +104,8 @@ def connect(net: "Network", source_id: Any, target_id: Any, weight: Any = None, 
         i = int((known >= 0).argmax())
         raise ValueError("two nodes must be joined by at most one connection, got a second one "
                          f"{source_ids[i]} -> {target_ids[i]}")
+    if not source.size:
+        return
     backward = source >= target if late is None else (source >= target) & ~late
     if backward.any():
         place = _reorder(net, source, target, late)
@@ -337,7 +342,8 @@ def trim(net: "Network") -> int:
             edges = outgoing[starts[node]:starts[node + 1]]
             edges = edges[~late[edges]]
             followers = graph.target[edges]
-            bias[followers] += net._weight[edges] * value
+            with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+                bias[followers] += net._weight[edges] * value
             left[followers] -= 1
             mask[edges] = False
     if not np.isfinite(bias).all():
