@@ -12,7 +12,7 @@ import numpy as np
 
 from neuroprune.kernels.compile import jit
 from neuroprune.kernels.functions import apply
-from neuroprune.kernels.lanes import LANES, gather
+from neuroprune.kernels.lanes import LANES, WIDE, gather, gather_wide
 
 
 @jit
@@ -29,7 +29,11 @@ def step_tile(incoming, read, weight, bias, code, user, first, base, stride, val
     """Compute all nodes from `first` on, `stride` lanes at once; base is the step's offset in nodes."""
     for node in range(first, incoming.size - 1):
         at = (base + node) * stride
-        for lane in range(0, stride, LANES):
+        wide = stride - stride % WIDE
+        for lane in range(0, wide, WIDE):
+            gather_wide(incoming[node], incoming[node + 1], read, weight, values, base * stride + lane, stride,
+                        bias[node], sums, at + lane)
+        for lane in range(wide, stride, LANES):
             gather(incoming[node], incoming[node + 1], read, weight, values, base * stride + lane, stride,
                    bias[node], sums, at + lane)
         apply(code[node], sums, at, values, at, stride, user)
@@ -80,17 +84,28 @@ def run_rows(incoming, read, weight, bias, code, user, n_inputs, n_outputs, recu
 
 
 @jit
-def run_row(incoming, read, weight, bias, code, user, n_inputs, n_outputs, x, out):
-    """One row through an acyclic network, without lanes: x (n_inputs,) to out (n_outputs,)."""
-    n = incoming.size - 1
-    values = np.empty(n, weight.dtype)
+def run_row(incoming, read, parameters, code, user, x, out):
+    """One row through an acyclic network, without lanes: x (n_inputs,) to out (n_outputs,).
+
+    `parameters` holds weights, then biases. Few arguments, as each costs 40 ns a call; unsigned indices, so that no
+    check for negative ones is compiled.
+    """
+    n = np.uint64(incoming.size - 1)
+    n_inputs = np.uint64(x.size)
+    n_edges = np.uint64(read.size)
+    first_output = n - np.uint64(out.size)
+    values = np.empty(n, parameters.dtype)
     for i in range(n_inputs):
         values[i] = x[i]
+    edge = np.uint64(0)
     for node in range(n_inputs, n):
-        total = bias[node]
-        for edge in range(incoming[node], incoming[node + 1]):
-            total += weight[edge] * values[read[edge]]
+        total = parameters[n_edges + np.uint64(node)]
+        last = np.uint64(incoming[node + 1])
+        while edge < last:
+            total += parameters[edge] * values[np.uint64(read[edge])]
+            edge += np.uint64(1)
         values[node] = total
-        apply(code[node], values, node, values, node, np.int64(1), user)
-    for j in range(n_outputs):
-        out[j] = values[n - n_outputs + j]
+        at = np.int64(node)  # the types that other kernels pass, so that apply compiles once
+        apply(code[node], values, at, values, at, np.int64(1), user)
+    for j in range(np.uint64(out.size)):
+        out[j] = values[first_output + np.uint64(j)]

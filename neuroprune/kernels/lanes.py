@@ -13,15 +13,21 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 LANES = 16
+WIDE = 64  # lanes of gather_wide: four vectors at a time hide the latency of the addition
 
 
-def plain_gather(first, last, read, weight, values, origin, stride, bias, sums, at):
+def plain_gather(first, last, read, weight, values, origin, stride, bias, sums, at, lanes=LANES):
     """sums[at + lane] = bias + sum over connections of weight * values[origin + read * stride + lane]."""
-    for lane in range(LANES):
+    for lane in range(lanes):
         total = bias
         for edge in range(first, last):
             total += weight[edge] * values[origin + read[edge] * stride + lane]
         sums[at + lane] = total
+
+
+def plain_gather_wide(first, last, read, weight, values, origin, stride, bias, sums, at):
+    """`plain_gather` for 64 lanes."""
+    plain_gather(first, last, read, weight, values, origin, stride, bias, sums, at, WIDE)
 
 
 def plain_total(values):
@@ -121,24 +127,43 @@ def _shape(context, dtype):
     return ir.VectorType(scalar, LANES), dtype.bitwidth // 8
 
 
+def _gather_code(context, builder, signature, arguments, lanes):
+    first, last, read, weight, values, origin, stride, bias, sums, at = arguments
+    vector, width = _shape(context, signature.args[4].dtype)
+    read, weight, values, sums = (_data(context, builder, signature.args[i], arguments[i]) for i in (2, 3, 4, 8))
+    offsets = [ir.Constant(at.type, lane) for lane in range(0, lanes, LANES)]
+    edge, totals, close = _loop(builder, first, last, [_splat(builder, bias, vector)] * len(offsets))
+    start = _start(builder, read, edge, origin, stride)
+    factor = _splat(builder, builder.load(builder.gep(weight, [edge])), vector)
+    added = []
+    for total, offset in zip(totals, offsets, strict=True):
+        several = _load(builder, values, builder.add(start, offset), vector, width)
+        added.append(builder.fadd(total, builder.fmul(factor, several)))
+    close(added)
+    for total, offset in zip(totals, offsets, strict=True):
+        _store(builder, total, sums, builder.add(at, offset), width)
+    return context.get_dummy_value()
+
+
+def _gather_signature(read, weight, values, sums):
+    return types.void(types.int64, types.int64, read, weight, values, types.int64, types.int64, values.dtype, sums,
+                      types.int64)
+
+
 @intrinsic
 def _vector_gather(typingctx, first, last, read, weight, values, origin, stride, bias, sums, at):
-    signature = types.void(types.int64, types.int64, read, weight, values, types.int64, types.int64,
-                           values.dtype, sums, types.int64)
-
     def codegen(context, builder, signature, arguments):
-        first, last, read, weight, values, origin, stride, bias, sums, at = arguments
-        vector, width = _shape(context, signature.args[4].dtype)
-        read, weight, values, sums = (
-            _data(context, builder, signature.args[i], arguments[i]) for i in (2, 3, 4, 8))
-        edge, (total,), close = _loop(builder, first, last, [_splat(builder, bias, vector)])
-        lanes = _load(builder, values, _start(builder, read, edge, origin, stride), vector, width)
-        factor = _splat(builder, builder.load(builder.gep(weight, [edge])), vector)
-        close([builder.fadd(total, builder.fmul(factor, lanes))])
-        _store(builder, total, sums, at, width)
-        return context.get_dummy_value()
+        return _gather_code(context, builder, signature, arguments, LANES)
 
-    return signature, codegen
+    return _gather_signature(read, weight, values, sums), codegen
+
+
+@intrinsic
+def _vector_gather_wide(typingctx, first, last, read, weight, values, origin, stride, bias, sums, at):
+    def codegen(context, builder, signature, arguments):
+        return _gather_code(context, builder, signature, arguments, WIDE)
+
+    return _gather_signature(read, weight, values, sums), codegen
 
 
 @intrinsic
@@ -188,6 +213,7 @@ def _vector_scatter(typingctx, first, last, read, weight, values, origin, stride
 
 
 if numba.config.DISABLE_JIT:
-    gather, correlate, scatter = plain_gather, plain_correlate, plain_scatter
+    gather, gather_wide, correlate, scatter = plain_gather, plain_gather_wide, plain_correlate, plain_scatter
 else:
-    gather, correlate, scatter = _vector_gather, _vector_correlate, _vector_scatter
+    gather, gather_wide, correlate, scatter = (_vector_gather, _vector_gather_wide, _vector_correlate,
+                                               _vector_scatter)

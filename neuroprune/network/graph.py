@@ -10,6 +10,7 @@ from neuroprune import kernels
 NO_DELAY = np.zeros(0, np.bool_)
 NO_DELAY.flags.writeable = False
 MAX_CONNECTIONS = 2**31 - 1
+COLUMN_TYPES = (("ids", np.dtype(np.int64)), ("incoming", np.dtype(np.int64)), ("source", np.dtype(np.int32)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +51,11 @@ class Graph:
     layer_sizes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        for name, dtype in COLUMN_TYPES:  # kernels trust them
+            column = getattr(self, name)
+            if column.dtype != dtype or column.ndim != 1 or not column.flags.c_contiguous:
+                raise TypeError(f"{name} must be a contiguous array of {dtype}, got {column.dtype} of shape "
+                                f"{column.shape}")
         self.ids.flags.writeable = self.incoming.flags.writeable = self.source.flags.writeable = False
         if self.delayed is not None:
             self.delayed.flags.writeable = False

@@ -41,7 +41,7 @@ class Network:
                  seed: int | np.random.Generator | None = None) -> None:
         self._graph = graph
         self._hold(weight, bias)
-        self._code = code
+        self._code = np.array(code, np.uint8)  # kernels trust its type
         self._default_code = default_code
         self._gradient: np.ndarray | None = None
         self._gradient_ends = False

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 LANES = 16  # as in kernels.lanes, which would load the compiler
 TILE_VALUES = 65_536  # float64 values of one tile that stay in a second-level cache of 512 KiB
+WIDE_VALUES = 1_048_576  # and those of one that is worth its width in a third-level cache
 THREADED_WORK = 4_000_000  # connections times rows from which threads pay
+
+_run_row = None  # the machine code of kernels.forward.run_row, once it is compiled
 
 
 def activate(net: "Network", x: Any, dtype: Any = None) -> np.ndarray:
@@ -47,8 +50,11 @@ def activate(net: "Network", x: Any, dtype: Any = None) -> np.ndarray:
         x = np.array(x, np.float64)  # a fresh array: a read-only or strided one would compile the kernel again
         if x.ndim == 1 and x.size == graph.n_inputs:
             out = np.empty(graph.n_outputs)
-            kernels.forward.run_row(graph.incoming, graph.source, net._weight, net._bias, net._code,
-                                    activations.table(), graph.n_inputs, graph.n_outputs, x, out)
+            global _run_row
+            arguments = graph.incoming, graph.source, net._parameters, net._code, activations.table(), x, out
+            if _run_row is None:
+                _run_row = kernels.compile.entry(kernels.forward.run_row, *arguments)
+            _run_row(*arguments)
             return out
     x = np.asarray(x)
     if x.ndim not in (1, 2) or x.shape[-1] != graph.n_inputs:
@@ -87,7 +93,7 @@ def reset(net: "Network") -> None:
 
 def tile_stride(n_nodes: int, blocks: int, rows: int) -> int:
     """How many rows a tile holds: a multiple of LANES that keeps its values in the cache, no more than needed."""
-    fitting = max(TILE_VALUES // (n_nodes * blocks) // LANES, 1)
+    fitting = max(TILE_VALUES // (n_nodes * blocks) // LANES, min(WIDE_VALUES // (n_nodes * blocks) // LANES, 4), 1)
     return LANES * min(fitting, 8, -(-rows // LANES) or 1)
 
 

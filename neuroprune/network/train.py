@@ -212,7 +212,7 @@ def _moved(moments: np.ndarray, old: Any, new: Any) -> np.ndarray:
     edges = old.match(new)
     nodes = np.arange(old.n_nodes) if new.ids is old.ids else old.positions(new.ids)
     index = np.concatenate([edges, np.where(nodes >= 0, nodes + old.n_connections, -1)])
-    return np.where(index >= 0, moments[:, index], 0.0)
+    return np.where(index >= 0, np.take(moments, index, axis=1), 0.0)  # take keeps the C order: kernels compile once
 
 
 def _whole(value: Any, name: str, least: int) -> int:
