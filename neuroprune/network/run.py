@@ -109,7 +109,8 @@ def _run(net: "Network", x: np.ndarray, dtype: Any) -> np.ndarray:
     if net._state is not None and len(net._state) != len(x):
         raise ValueError(f"the network's state has {len(net._state)} streams, got {len(x)} rows: call net.reset()")
     out, state = outputs(net, x, dtype, net._state)
-    net._state = state.astype(np.float64)
+    if out.size:  # without a row or a step no stream has begun
+        net._state = state.astype(np.float64)
     return out
 
 
