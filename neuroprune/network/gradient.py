@@ -108,7 +108,8 @@ def data(net: "Network", x: Any, y: Any, loss: str) -> tuple[np.ndarray, np.ndar
     lead = x.shape[:-1]
     y = losses.targets_for(y, lead, graph.n_outputs, loss)
     steps = lead[1] if graph.recurrent else 1
-    return losses.finite(x, "x").reshape(lead[0], steps, -1), y.reshape(lead[0], steps, -1)
+    return (losses.finite(x, "x").reshape(lead[0], steps, graph.n_inputs),
+            y.reshape(lead[0], steps, graph.n_outputs))
 
 
 def stride_for(net: "Network", rows: int, steps: int) -> int:

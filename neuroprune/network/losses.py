@@ -1,5 +1,6 @@
 """The losses by name, and targets brought into the shape that the kernels take."""
 
+import reprlib
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,7 +21,7 @@ LOSSES = {
 
 def code(loss: str) -> int:
     """The code of a loss by name."""
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         near = get_close_matches(str(loss), LOSSES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(LOSSES)}"
         raise ValueError(f"loss must be the name of a loss, got {loss!r}: {hint}")
@@ -49,7 +50,7 @@ def value(loss: str, outputs: Any, targets: Any) -> float:
     if outputs.ndim not in (2, 3):
         raise ValueError(f"outputs must have shape (rows, n) or (sequences, steps, n), got {outputs.shape}")
     lead, width = outputs.shape[:-1], outputs.shape[-1]
-    y = targets_for(targets, lead, width, loss).reshape(lead[0], -1, width)
+    y = targets_for(targets, lead, width, loss).reshape(lead[0], *lead[1:] or (1,), width)
     return float(kernels.losses.mean_loss(code(loss), np.array(outputs.reshape(y.shape)), y))
 
 
@@ -69,7 +70,10 @@ def targets_for(y: Any, lead: tuple[int, ...], n_outputs: int, loss: str) -> np.
 
 def finite(values: Any, name: str) -> np.ndarray:
     """A fresh float64 array, or an error that names the first value that is not finite."""
-    array = np.array(values, np.float64, order="C")
+    try:
+        array = np.array(values, np.float64, order="C")
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be numbers, got {reprlib.repr(values)}") from None
     good = np.isfinite(array)
     if not good.all():
         index = tuple(int(i) for i in np.unravel_index(int(np.argmin(good)), array.shape))
