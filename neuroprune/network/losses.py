@@ -1,12 +1,12 @@
 """The losses by name, and targets brought into the shape that the kernels take."""
 
-import reprlib
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from neuroprune import kernels
+from neuroprune.network.views import numbers
 
 # name -> code of kernels.losses
 LOSSES = {
@@ -70,10 +70,7 @@ def targets_for(y: Any, lead: tuple[int, ...], n_outputs: int, loss: str) -> np.
 
 def finite(values: Any, name: str) -> np.ndarray:
     """A fresh float64 array, or an error that names the first value that is not finite."""
-    try:
-        array = np.array(values, np.float64, order="C")
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} must be numbers, got {reprlib.repr(values)}") from None
+    array = numbers(values, name, fresh=True)
     good = np.isfinite(array)
     if not good.all():
         index = tuple(int(i) for i in np.unravel_index(int(np.argmin(good)), array.shape))

@@ -344,12 +344,12 @@ def check_number(value: Any, name: str) -> float:
     return number
 
 
-def numbers(values: Any, name: str) -> np.ndarray:
-    """A float64 array, or an error that says what should have been one."""
+def numbers(values: Any, name: str, fresh: bool = False) -> np.ndarray:
+    """A float64 array in C order, a new one when `fresh`, or an error that says what should have been one."""
     try:
-        return np.asarray(values, np.float64)
+        return (np.array if fresh else np.asarray)(values, np.float64, order="C")
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} must be numbers, got {reprlib.repr(values)}") from None
+        raise TypeError(f"{name} must be numbers, got {' '.join(reprlib.repr(values).split())}") from None
 
 
 def check_column(values: Any, size: int, name: str) -> np.ndarray:
