@@ -58,3 +58,10 @@ def candidates(draw, net):
     for source, target in chosen:
         mask[place[target], place[source]] = True
     return mask, set(chosen)
+
+
+def anything(net):
+    """Random inputs and targets for a network."""
+    rng = np.random.default_rng(0)
+    shape = (3, 2) if net.graph.recurrent else (6,)
+    return rng.standard_normal((*shape, net.graph.n_inputs)), rng.standard_normal((*shape, net.graph.n_outputs))

@@ -14,7 +14,7 @@ from scipy import stats
 import oracles as o
 import strategies as s
 from bridge import assert_one_sentence, assert_sound, network, plain
-from living import candidates, everything, living, pairs, star
+from living import anything, candidates, everything, living, pairs, star
 from neuroprune import Network, PruningSchedule
 from neuroprune.network import gradient, regrow
 from neuroprune.pruning import growth
@@ -24,13 +24,6 @@ def free(net, allowed):
     """The allowed pairs no connection occupies, in storage order."""
     taken = set(pairs(net.connections))
     return [slot[:2] for slot in o.legal_slots(plain(net)) if slot[:2] in allowed and slot[:2] not in taken]
-
-
-def anything(net):
-    """Random inputs and targets for a network."""
-    rng = np.random.default_rng(0)
-    shape = (3, 2) if net.graph.recurrent else (6,)
-    return rng.standard_normal((*shape, net.graph.n_inputs)), rng.standard_normal((*shape, net.graph.n_outputs))
 
 
 # ---------------------------------------------------------------- exactly uniform

@@ -5,10 +5,15 @@ Format version 1. Scalars and names are the header; numbers are columns:
     ids (N,)  bias (N,)  activation (N,) index into the header's names     nodes in activation order
     source (E,)  target (E,)  weight (E,)  delayed (E,)                    connections in storage order, by id
     gradient (E,)  state (streams, N)                                      where there are any
+    mask (N, N)  pairs (k, 2)                                              candidates of the schedule, one of them
 """
 
 import io
 import json
+import math
+import re
+import reprlib
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -30,11 +35,20 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "neuroprune network", 1
 MAX_BYTES = 2**33  # 8 GiB of columns; a file that claims more is refused before anything is read
 MAX_TEXT = 2**30  # 1 GiB of JSON
+MAX_INTEGER = 2**63 - 1
+SMALL, MAX_RATIO = 2**26, 100  # columns beyond 64 MiB may have at most so many times the bytes of their file
 COLUMNS = {"ids": "<i8", "bias": "<f8", "activation": "|u1", "source": "<i8", "target": "<i8", "weight": "<f8",
-           "delayed": "|b1", "gradient": "<f8", "state": "<f8"}
-OPTIONAL = ("delayed", "gradient", "state")
-DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, EOFError, MemoryError,
-          RecursionError, NotImplementedError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
+           "delayed": "|b1", "gradient": "<f8", "state": "<f8", "mask": "|b1", "pairs": "<i8"}
+OPTIONAL = ("delayed", "gradient", "state", "mask", "pairs")
+TABLES = ("state", "mask", "pairs")  # of two axes
+HEADER = ("format", "version", "n_inputs", "n_outputs", "layer_sizes", "activations", "default_activation",
+          "gradient_ends", "schedule", "training_baseline", "evolution_baseline", "last_prune_iteration", "iteration",
+          "seed", "rng_state")
+NPY_MAGIC = b"\x93NUMPY\x01\x00"
+NPY_HEADER = re.compile(r"\{'descr': '(.{3})', 'fortran_order': False, "
+                        r"'shape': \((\d{1,18}),(?: (\d{1,18}))?\), \} *\n")
+DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, EOFError, MemoryError, OSError,
+          RecursionError, NotImplementedError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 def save(net: "Network", path: Any) -> None:
@@ -70,18 +84,31 @@ def save(net: "Network", path: Any) -> None:
             raise ValueError(f"a .json file must have at most {MAX_TEXT} bytes, got {len(text)}: save as .npz")
         write_atomically(path, lambda file: file.write(text), text=True)
         return
-    size = sum(column.nbytes for column in columns.values())
+    members = {"header": np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8), **columns}
+    size = sum(column.nbytes for column in members.values())
     if size > MAX_BYTES:
         raise ValueError(f"a file must hold at most {MAX_BYTES} bytes of columns, got {size}")
-    members = {"header": np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8), **columns}
 
     def write(file: Any) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, column in members.items():
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.ascontiguousarray(column), allow_pickle=False)
+        _write_members(file, members, zipfile.ZIP_DEFLATED)
+        if size > _most_bytes(file.tell()):
+            file.seek(0)
+            file.truncate()
+            _write_members(file, members, zipfile.ZIP_STORED)
 
     write_atomically(path, write)
+
+
+def _write_members(file: Any, members: dict[str, np.ndarray], compression: int) -> None:
+    with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
+        for name, column in members.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:  # dated 1980 whenever it is written
+                np.lib.format.write_array(member, np.ascontiguousarray(column), allow_pickle=False)
+
+
+def _most_bytes(size: int) -> int:
+    """How many bytes of columns a file of this size may claim to hold."""
+    return min(max(SMALL, MAX_RATIO * size), MAX_BYTES)
 
 
 def load(cls: type["Network"], path: Any) -> "Network":
@@ -96,12 +123,15 @@ def load(cls: type["Network"], path: Any) -> "Network":
         When the file cannot be read.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    read = _read_json if _suffix(path) == ".json" else _read_npz
+    size = path.stat().st_size
+    content = path.read_bytes() if size <= MAX_BYTES else b""
     try:
-        header, columns = _read_json(path) if suffix == ".json" else _read_npz(path)
-        return assemble(cls, header, columns)
+        if size > MAX_BYTES:
+            raise ValueError(f"it must have at most {MAX_BYTES} bytes, got {size}")
+        return assemble(cls, *read(content))
     except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
         raise ValueError(f"{path} must be a network written by net.save, got a file that is not: {reason}") from None
 
 
@@ -125,17 +155,23 @@ def describe(net: "Network") -> tuple[dict, dict[str, np.ndarray]]:
     if net._state is not None:
         check_column(net._state.ravel(), net._state.size, "the network's state")
         columns["state"] = net._state
+    schedule = _schedule_to_json(net._schedule)
+    if schedule is not None and not isinstance(net._schedule.candidates, str):
+        columns[schedule["candidates"]] = net._schedule.candidates
     header = {
         "format": FORMAT, "version": VERSION, "n_inputs": graph.n_inputs, "n_outputs": graph.n_outputs,
         "layer_sizes": None if graph.layer_sizes is None else list(graph.layer_sizes),
         "activations": names, "default_activation": activations.name(net._default_code),
-        "gradient_ends": net._gradient_ends, "schedule": _schedule_to_json(net._schedule),
+        "gradient_ends": net._gradient_ends, "schedule": schedule,
         "training_baseline": net._training_baseline, "evolution_baseline": net._evolution_baseline,
         "last_prune_iteration": net._last_prune_iteration, "iteration": net._iteration, "seed": net._seed,
         "rng_state": net._rng_state if net._rng is None else net._rng.bit_generator.state,
     }
     if header["rng_state"] is not None:
         header["rng_state"] = rng.to_json(header["rng_state"])
+        if header["rng_state"]["bit_generator"] not in rng.BIT_GENERATORS:
+            raise ValueError(f"net.rng must have one of the bit generators {', '.join(rng.BIT_GENERATORS)} to be saved,"
+                             f" got {header['rng_state']['bit_generator']}: assign another Generator")
     return header, columns
 
 
@@ -145,9 +181,15 @@ def assemble(cls: type["Network"], header: dict, columns: dict[str, np.ndarray])
         raise ValueError(f"format must be {FORMAT!r}, got {header.get('format')!r}")
     if header.get("version") != VERSION:
         raise ValueError(f"version must be {VERSION}, got {header.get('version')!r}: use the neuroprune that wrote it")
-    missing = [name for name in COLUMNS if name not in columns and name not in OPTIONAL]
-    if missing:
-        raise ValueError(f"the column {missing[0]!r} is missing")
+    for name in HEADER:
+        if name not in header:
+            raise ValueError(f"the entry {name!r} is missing")
+    for name in COLUMNS:
+        if name not in columns and name not in OPTIONAL:
+            raise ValueError(f"the column {name!r} is missing")
+    unknown = [name for name in header if name not in HEADER]
+    if unknown:
+        raise ValueError(f"there is no entry {unknown[0]!r} in version {VERSION}")
     graph = _graph(header, columns)
     n, count = graph.n_nodes, graph.n_connections
     names = header["activations"]
@@ -165,19 +207,21 @@ def assemble(cls: type["Network"], header: dict, columns: dict[str, np.ndarray])
     if gradient is not None:
         gradient = np.array(check_column(_sized(gradient, (count,), "gradient"), count, "gradient"))
     if state is not None:
+        if state.shape == (0,):
+            state = state.reshape(0, n)  # JSON does not tell the width of no rows
         if state.ndim != 2 or state.shape[1] != n or not graph.recurrent:
             raise ValueError(f"state must have shape (streams, {n}) in a recurrent network, got {state.shape}")
         state = np.array(check_column(state.ravel(), state.size, "state").reshape(state.shape))
-    if header["rng_state"] is not None:
-        rng.from_state(header["rng_state"])
     if not isinstance(header["gradient_ends"], bool):
         raise ValueError("gradient_ends must be true or false")
     rest = {
         "default": header["default_activation"], "gradient": gradient, "gradient_ends": header["gradient_ends"],
-        "state": state, "schedule": _schedule_from_json(header["schedule"]), "rng_state": header["rng_state"],
+        "state": state, "schedule": _schedule_from_json(header["schedule"], columns),
+        "rng_state": _checked_rng_state(header["rng_state"]),
         "iteration": _integer(header["iteration"], "iteration"),
         **{key: None if header[key] is None else _integer(header[key], key)
-           for key in ("training_baseline", "evolution_baseline", "last_prune_iteration", "seed")},
+           for key in ("training_baseline", "evolution_baseline", "last_prune_iteration")},
+        "seed": None if header["seed"] is None else _integer(header["seed"], "seed", most=None),
     }
     if (rest["schedule"] is None) != (rest["training_baseline"] is None):
         raise ValueError("training_baseline must be there exactly when there is a schedule")
@@ -210,6 +254,8 @@ def _graph(header: dict, columns: dict[str, np.ndarray]) -> Graph:
                          "unless they are delayed")
     sizes = header["layer_sizes"]
     if sizes is not None:
+        if not isinstance(sizes, list):
+            raise ValueError(f"layer_sizes must be a list or null, got {reprlib.repr(sizes)}")
         sizes = tuple(_integer(size, "a layer size", 1) for size in sizes)
         if len(sizes) < 2 or sum(sizes) != n or sizes[0] != n_inputs or sizes[-1] != n_outputs:
             raise ValueError(f"layer_sizes must add up to {n} nodes, got {sizes}")
@@ -232,48 +278,68 @@ def _schedule_to_json(schedule: PruningSchedule | None) -> dict | None:
         if callable(value):
             raise ValueError(f"a file cannot hold a function for {what}: set net.pruning = None before saving")
     if not isinstance(candidates, str):
-        array = np.asarray(candidates)
-        candidates = {"mask" if array.dtype == np.bool_ else "pairs": array.tolist()}
+        candidates = "mask" if candidates.dtype == np.bool_ else "pairs"
     return {"target_sparsity": float(schedule.target_sparsity), "start": int(schedule.start), "end": int(schedule.end),
             "frequency": int(schedule.frequency), "method": method, "regrow_fraction": float(schedule.regrow_fraction),
             "ramp": schedule.ramp, "candidates": candidates}
 
 
-def _schedule_from_json(fields: Any) -> PruningSchedule | None:
+def _schedule_from_json(fields: Any, columns: dict[str, np.ndarray]) -> PruningSchedule | None:
+    held = [name for name in ("mask", "pairs") if name in columns]
     if fields is None:
+        if held:
+            raise ValueError(f"a column {held[0]!r} needs a schedule")
         return None
-    fields = dict(fields)
-    candidates = fields["candidates"]
-    if isinstance(candidates, dict):
-        (kind, values), = candidates.items()
-        dtype = {"mask": np.bool_, "pairs": np.int64}[kind]
-        fields["candidates"] = np.array(values, dtype)
-    elif candidates not in ("order", "layers"):
-        raise ValueError(f"candidates must be 'order', 'layers', a mask or pairs, got {candidates!r}")
+    if not isinstance(fields, dict) or "candidates" not in fields:
+        raise ValueError(f"schedule must be an object with candidates or null, got {reprlib.repr(fields)}")
+    kind = fields["candidates"]
+    if kind not in ("order", "layers", "mask", "pairs") or held != [kind] * (kind in ("mask", "pairs")):
+        raise ValueError("candidates must be 'order', 'layers', or the one of 'mask' and 'pairs' that is a column, "
+                         f"got {kind!r}")
     if not isinstance(fields.get("method"), str) or not isinstance(fields.get("ramp"), str):
         raise ValueError("method and ramp of a schedule must be names")
-    return PruningSchedule(**fields)
+    return PruningSchedule(**{**fields, "candidates": np.array(columns[kind]) if held else kind})
 
 
-def _read_json(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    size = path.stat().st_size
-    if size > MAX_TEXT:
-        raise ValueError(f"the file must have at most {MAX_TEXT} bytes, got {size}")
-    data = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
-    if not isinstance(data, dict):
-        raise ValueError("the file must hold one object")
-    columns = {}
-    for name, dtype in COLUMNS.items():
-        if name in data:
-            columns[name] = _column(data.pop(name), name, np.dtype(dtype))
+def _checked_rng_state(state: Any) -> dict | None:
+    """A state that numpy takes and gives back as it is, and that makes it read nothing beyond its buffers."""
+    if state is None:
+        return None
+    exact = rng.to_json(rng.from_state(state).bit_generator.state)
+    place = exact["state"].get("pos", 0), exact.get("buffer_pos", 0)  # in MT19937 and in Philox
+    if exact != state or not (0 <= place[0] <= 624 and 0 <= place[1] <= 4):
+        raise ValueError(f"rng_state must be a state of {exact['bit_generator']}, got another")
+    return exact
+
+
+def _read_json(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
+    if len(content) > MAX_TEXT:
+        raise ValueError(f"the file must have at most {MAX_TEXT} bytes, got {len(content)}")
+    data = _object(content)
+    columns = {name: _column(data.pop(name), name, np.dtype(dtype)) for name, dtype in COLUMNS.items() if name in data}
     return data, columns
+
+
+def _object(text: bytes) -> dict:
+    data = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_entries)
+    if not isinstance(data, dict):
+        raise ValueError(f"there must be one JSON object, got {type(data).__name__}")
+    return data
+
+
+def _entries(pairs: list[tuple[str, Any]]) -> dict:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("each entry of a JSON object must be there once")
+    return entries
 
 
 def _column(values: Any, name: str, dtype: np.dtype) -> np.ndarray:
     """A JSON list as a column, without a silent conversion."""
-    array = np.array(values if values else [], dtype if not values else None)
+    array = np.array(values, dtype if values == [] else None)
     wanted = {"i": "i", "u": "iu", "f": "iuf", "b": "b"}[dtype.kind]
-    if array.ndim != (2 if name == "state" else 1) and array.size or array.dtype.kind not in wanted:
+    axes = 1 + (name in TABLES and values != [])
+    if not isinstance(values, list) or array.dtype.kind not in wanted or array.ndim != axes:
         raise ValueError(f"the column {name!r} must be a list of {dtype.name} numbers")
     converted = array.astype(dtype)
     if dtype.kind == "u" and not np.array_equal(converted, array):
@@ -281,41 +347,39 @@ def _column(values: Any, name: str, dtype: np.dtype) -> np.ndarray:
     return converted
 
 
-def _read_npz(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    with zipfile.ZipFile(path) as archive:
+def _read_npz(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {info.filename: info for info in archive.infolist()}
-        unknown = set(members) - {f"{name}.npy" for name in ("header", *COLUMNS)}
-        if unknown or len(members) != len(archive.infolist()):
-            raise ValueError("the archive must hold each known column once")
-        total = sum(info.file_size for info in members.values())
-        if total > MAX_BYTES:
-            raise ValueError(f"the columns must have at most {MAX_BYTES} bytes, got {total}")
-        header = json.loads(bytes(_member(archive, members["header.npy"], np.dtype("|u1"))).decode("utf-8"),
-                            parse_constant=_refuse_constant)
-        if not isinstance(header, dict):
-            raise ValueError("the header must hold one object")
-        columns = {name: _member(archive, members[f"{name}.npy"], np.dtype(dtype))
+        unknown = members.keys() - {f"{name}.npy" for name in ("header", *COLUMNS)}
+        if unknown or "header.npy" not in members or len(members) != len(archive.infolist()):
+            raise ValueError("the archive must hold a header and each known column once")
+        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members.values()):
+            raise ValueError("the columns must be stored as they are or deflated")
+        total, most = sum(info.file_size for info in members.values()), _most_bytes(len(content))
+        if total > most:
+            raise ValueError(f"the columns must have at most {most} bytes in a file of {len(content)}, got {total}")
+        header = _object(_member(archive, members["header.npy"], "header", np.dtype("|u1")).tobytes())
+        columns = {name: _member(archive, members[f"{name}.npy"], name, np.dtype(dtype))
                    for name, dtype in COLUMNS.items() if f"{name}.npy" in members}
     return header, columns
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, dtype: np.dtype) -> np.ndarray:
-    """One column; its declared shape must fit its declared size before anything is allocated."""
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, dtype: np.dtype) -> np.ndarray:
+    """One column; its declared shape must fit its declared size before its numbers are read."""
     with archive.open(info) as member:
-        raw = member.read(info.file_size)
-    stream = io.BytesIO(raw)
-    version = np.lib.format.read_magic(stream)
-    if version != (1, 0):
-        raise ValueError(f"{info.filename} must be in npy format 1.0, got {version}")
-    shape, fortran, kind = np.lib.format.read_array_header_1_0(stream)
-    if fortran or kind != dtype or len(shape) not in (1, 2):
-        raise ValueError(f"{info.filename} must hold {dtype.name} in C order, got {kind}")
-    body = raw[stream.tell():]
-    if any(not isinstance(length, int) or length < 0 for length in shape) \
-            or int(np.prod([*shape, 1], dtype=object)) * dtype.itemsize != len(body):
-        raise ValueError(f"{info.filename} must have as many bytes as its shape {shape} says, got {len(body)}")
+        start = member.read(len(NPY_MAGIC) + 2)
+        length = int.from_bytes(start[-2:], "little")
+        match = NPY_HEADER.fullmatch(member.read(length).decode("latin-1"))
+        if not start.startswith(NPY_MAGIC) or match is None or match[1] != dtype.str:
+            raise ValueError(f"the column {name!r} must be an array of {dtype.name} in npy format 1.0")
+        shape = tuple(int(length) for length in match.groups()[1:] if length is not None)
+        if len(shape) != 1 + (name in TABLES):
+            raise ValueError(f"the column {name!r} must have {1 + (name in TABLES)} axes, got shape {shape}")
+        if math.prod(shape) * dtype.itemsize != info.file_size - len(start) - length:
+            raise ValueError(f"the column {name!r} must have as many bytes as its shape {shape} says")
+        body = member.read()
     if dtype.kind == "b" and np.frombuffer(body, np.uint8).max(initial=0) > 1:
-        raise ValueError(f"{info.filename} must hold only true and false")
+        raise ValueError(f"the column {name!r} must hold only true and false")
     return np.frombuffer(body, dtype).reshape(shape)
 
 
@@ -323,9 +387,11 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"numbers must be finite, got {name}")
 
 
-def _integer(value: Any, name: str, least: int = 0) -> int:
+def _integer(value: Any, name: str, least: int = 0, most: int | None = MAX_INTEGER) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        raise ValueError(f"{name} must be an integer of at least {least}, got {reprlib.repr(value)}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most}, got {reprlib.repr(value)}")
     return value
 
 

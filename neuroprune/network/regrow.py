@@ -90,13 +90,23 @@ def grow_randomly(net: "Network", places: "Candidates", count: int, weights: np.
 
 
 def own_candidates(candidates: Any) -> Any:
-    """A known name, or a read-only copy of a mask or of pairs."""
+    """A known name, or a read-only array: a square mask of booleans, or int64 pairs (k, 2)."""
     if isinstance(candidates, str):
         if candidates not in ("order", "layers"):
             raise ValueError("candidates must be 'order', 'layers', a boolean (N, N) array or pairs of ids, got "
                              f"{candidates!r}")
         return candidates
     candidates = np.asarray(candidates)
+    if candidates.size == 0 and candidates.dtype != np.bool_:
+        candidates = np.zeros((0, 2), np.int64)
+    if candidates.dtype == np.bool_:
+        if candidates.ndim != 2 or candidates.shape[0] != candidates.shape[1]:
+            raise ValueError(f"a mask of candidates must have shape (N, N), got {candidates.shape}")
+    elif candidates.ndim != 2 or candidates.shape[1] != 2 or candidates.dtype.kind not in "iu":
+        raise ValueError("pairs of candidates must be integers of shape (k, 2), got "
+                         f"{candidates.dtype} of shape {candidates.shape}")
+    else:
+        candidates = candidates.astype(np.int64, copy=False)
     if candidates.flags.writeable:
         candidates = candidates.copy()
         candidates.flags.writeable = False
@@ -150,11 +160,6 @@ def _keys(graph: Graph, candidates: np.ndarray) -> np.ndarray:
             raise ValueError(f"a mask of candidates must have shape ({n}, {n}), got {candidates.shape}")
         target, source = np.nonzero(candidates)
     else:
-        if candidates.size == 0:
-            return np.zeros(0, np.int64)
-        if candidates.ndim != 2 or candidates.shape[1] != 2 or candidates.dtype.kind not in "iu":
-            raise ValueError("pairs of candidates must be integers of shape (k, 2), got "
-                             f"{candidates.dtype} of shape {candidates.shape}")
         positions = graph.positions(candidates)
         if (positions < 0).any():
             raise ValueError("candidates must name nodes of the network, got "
