@@ -6,6 +6,8 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from neuroprune.network.views import check_number
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -51,7 +53,7 @@ def adamw(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weigh
 
     The penalty on the weights is rate * (weight_decay + l2) * w; biases are not penalised.
     """
-    if not 0.0 <= weight_decay < float("inf"):
+    if check_number(weight_decay, "weight_decay") < 0.0:
         raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
     return Optimizer("adamw", 3, _share(beta1, "beta1"), _share(beta2, "beta2"), _positive(epsilon),
                      weight_decay=float(weight_decay))
@@ -64,7 +66,7 @@ def optimizer(choice: str | Optimizer) -> Optimizer:
     """The optimizer of that name with its default settings; an Optimizer is returned as it is."""
     if isinstance(choice, Optimizer):
         return choice
-    if choice not in OPTIMIZERS:
+    if not isinstance(choice, str) or choice not in OPTIMIZERS:
         near = get_close_matches(str(choice), OPTIMIZERS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(OPTIMIZERS)}"
         raise ValueError(f"optimizer must be a name or an Optimizer, got {choice!r}: {hint}")
@@ -72,12 +74,12 @@ def optimizer(choice: str | Optimizer) -> Optimizer:
 
 
 def _share(value: float, name: str) -> float:
-    if not 0.0 <= value < 1.0:
+    if not 0.0 <= check_number(value, name) < 1.0:
         raise ValueError(f"{name} must be in [0, 1), got {value}")
     return float(value)
 
 
 def _positive(epsilon: float) -> float:
-    if not 0.0 < epsilon < float("inf"):
+    if check_number(epsilon, "epsilon") <= 0.0:
         raise ValueError(f"epsilon must be positive, got {epsilon}")
     return float(epsilon)
