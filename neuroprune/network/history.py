@@ -29,14 +29,19 @@ class History:
     (200, True)
     """
 
-    def __init__(self, iterations: int) -> None:
+    def __init__(self) -> None:
         self._count = 0
-        self._columns = {name: np.zeros(iterations, np.int64 if name in ("iteration", "connections") else np.float64)
+        self._columns = {name: np.zeros(0, np.int64 if name in ("iteration", "connections") else np.float64)
                          for name in COLUMNS}
-        self._columns["validation_loss"][:] = np.nan
 
     def _extend(self, first: int, losses: np.ndarray, norms: np.ndarray, connections: int, sparsity: float) -> None:
         rows = slice(self._count, self._count + losses.size)
+        room = self._columns["loss"].size
+        if rows.stop > room:  # training may stop long before its last iteration, so room grows with the steps
+            more = max(rows.stop, 2 * room) - room
+            self._columns = {name: np.append(column, np.zeros(more, column.dtype))
+                             for name, column in self._columns.items()}
+        self._columns["validation_loss"][rows] = np.nan
         self._columns["iteration"][rows] = np.arange(first, first + losses.size)
         self._columns["loss"][rows] = losses
         self._columns["gradient_norm"][rows] = norms

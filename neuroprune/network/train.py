@@ -10,6 +10,7 @@ from neuroprune.network import losses, optimizers, prune, run
 from neuroprune.network.edit import check_finite
 from neuroprune.network.gradient import data, stride_for
 from neuroprune.network.history import History
+from neuroprune.network.views import check_number
 from neuroprune.rng import generator
 
 if TYPE_CHECKING:
@@ -114,26 +115,29 @@ class _Plan:
             raise ValueError("x must have at least one row to train on, got none")
         self.batch = rows if batch_size is None else min(_whole(batch_size, "batch_size", 1), rows)
         self.epoch = -(-rows // max(self.batch, 1))
-        self.validation = None if validation is None else data(net, *validation, loss)
+        self.validation = None if validation is None else _validation(net, validation, loss)
         self.validate_every = self.epoch if validate_every is None else _whole(validate_every, "validate_every", 1)
         self.patience = None if patience is None else _whole(patience, "patience", 1)
         if self.patience is not None and validation is None:
             raise ValueError("patience needs validation data, got none: pass validation=(x, y)")
+        stride_for(net, self.batch, self.x.shape[1])
         check_finite(net)
         self.rng = net.rng if seed is None else generator(seed)
         self.order = np.arange(rows)
 
     def run(self, bar: Any) -> History:
         """Take the steps."""
-        net, history = self.net, History(self.iterations)
+        net, history = self.net, History()
         graph = net._graph
         moments = np.zeros((2, net._parameters.size))
         lowest, waited = np.inf, 0
         while len(history) < self.iterations:
-            prune.maybe_prune(net, net._iteration + 1)
+            result = prune.maybe_prune(net, net._iteration + 1)
             if net._graph is not graph:
                 moments = _moved(moments, graph, net._graph)
                 graph = net._graph
+                if result is not None:
+                    moments[:, result._grown] = 0.0  # also where a connection went and grew again at once
             self._chunk(history, moments, self._steps(len(history)))
             if self.validation is not None and len(history) % self.validate_every == 0:
                 out = run.outputs(net, self.validation[0])[0]
@@ -191,15 +195,17 @@ class _Plan:
         else:
             rates = np.full(steps, float(self.learning_rate))
         order, starts = self._batches(len(history), steps)
-        if net._gradient is None or net._gradient_ends:
-            net._gradient, net._gradient_ends = np.zeros(graph.n_connections), False
+        restart = net._gradient is None or net._gradient_ends
+        accumulated = np.zeros(graph.n_connections) if restart else net._gradient
         stride = stride_for(net, self.batch, self.x.shape[1])
         step_losses, norms = np.zeros(steps), np.zeros(steps)
         taken = kernels.training.train_steps(
             graph.incoming, graph.read, net._parameters, net._code, activations.table(), graph.n_inputs,
             graph.n_outputs, graph.recurrent, stride, losses.code(self.loss), self.x, self.y, order, starts,
-            self.optimizer.code, self.settings, self.clip, rates, len(history) + 1, moments, net._gradient,
+            self.optimizer.code, self.settings, self.clip, rates, len(history) + 1, moments, accumulated,
             step_losses, norms)
+        if restart and taken:
+            net.connections.accumulated_gradient = accumulated
         history._extend(first, step_losses[:taken], norms[:taken], graph.n_connections, net.sparsity)
         net._iteration += int(taken)
         if taken < steps:
@@ -224,6 +230,16 @@ def _whole(value: Any, name: str, least: int) -> int:
 
 
 def _within(value: Any, name: str, positive: bool = False) -> float:
-    if not 0.0 <= float(value) < float("inf") or (positive and value == 0.0):
-        raise ValueError(f"{name} must be {'positive' if positive else 'at least 0'} and finite, got {value}")
-    return float(value)
+    number = check_number(value, name)
+    if number < 0.0 or (positive and number == 0.0):
+        raise ValueError(f"{name} must be {'positive' if positive else 'at least 0'}, got {number}")
+    return number
+
+
+def _validation(net: "Network", validation: Any, loss: str) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise ValueError(f"validation must be (x, y), got {type(validation).__name__}")
+    x, y = data(net, *validation, loss)
+    if not len(x):
+        raise ValueError("validation must have at least one row, got none")
+    return x, y
