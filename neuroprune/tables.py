@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neuroprune.network.network import Network
 
 LEAST_ROWS = 10  # fewer cannot be split into some to learn from and some to judge by
+LARGEST = 1e150  # squares of more overflow
 MOST_CLASSES = 20  # a target of more different integers is a quantity
 TASKS = ("auto", "classification", "regression")
 
@@ -140,11 +141,12 @@ def _number(cell: str) -> float:
 def _numbers(cells: list[str], column: str, lines: list[int]) -> np.ndarray:
     """A column of numbers, or an error that names the first cell that is none."""
     values = np.array([_number(cell) for cell in cells])
-    wrong = np.flatnonzero(~np.isfinite(values))
+    wrong = np.flatnonzero(~(np.abs(values) <= LARGEST))
     if wrong.size:
         row = int(wrong[0])
         hint = "fill it in" if not cells[row] else "leave the column out with --ignore, or correct it"
-        raise ValueError(f"a cell must hold a finite number, got {cells[row]!r} in row {row + 1} (line {lines[row]}), "
+        wanted = f"a number of at most {LARGEST:g}" if np.isfinite(values[row]) else "a finite number"
+        raise ValueError(f"a cell must hold {wanted}, got {cells[row]!r} in row {row + 1} (line {lines[row]}), "
                          f"column {column!r}: {hint}")
     return values
 

@@ -95,6 +95,7 @@ GOOD = "a,b,kind\n" + rows(12)
     (GOOD + "1,-inf,2\n", "kind", "finite number, got '-inf' in row 13"),
     (GOOD + "1_000,1,2\n", "kind", "finite number, got '1_000' in row 13"),
     (GOOD + "1,1e999,2\n", "kind", "finite number, got '1e999' in row 13"),
+    (GOOD + "1,-1e200,2\n", "kind", r"number of at most 1e\+150, got '-1e200' in row 13"),
     (GOOD + "1,2,\n", "kind", r"target must not be empty, got '' in row 13 \(line 14\), column 'kind'"),
     ("a,b,kind\n" + rows(12, "{i},7,{k}\n"), "kind", "column 'b' must vary, got 7 in every row: leave it out with"),
     ("a,b,kind\n" + rows(12, "{i},{j},moss\n"), "kind", "target 'kind' must vary, got moss in every row"),
