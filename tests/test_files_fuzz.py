@@ -1,5 +1,6 @@
 """Thousands of mutated files: each is refused in one sentence, or is a sound network; nothing else ever happens."""
 
+import copy
 import io
 import json
 import re
@@ -98,7 +99,7 @@ def mutate(document, rng):
     home, key = at(document, path[:-1]), path[-1]
     action = rng.integers(6)
     if action == 0:
-        home[key] = STRANGE[rng.integers(len(STRANGE))]
+        home[key] = copy.deepcopy(STRANGE[rng.integers(len(STRANGE))])
     elif action == 1:
         del home[key]
     elif action == 2 and other[:len(path)] != path and path[:len(other)] != other:
@@ -107,7 +108,7 @@ def mutate(document, rng):
     elif action == 3 and isinstance(home, dict):
         home[str(rng.integers(100))] = home.pop(key)
     elif action == 4 and isinstance(home, list):
-        home.insert(key, home[rng.integers(len(home))])
+        home.insert(key, copy.deepcopy(home[rng.integers(len(home))]))
     elif isinstance(home[key], int | float):
         home[key] += [1, -1, 0.5, 10**6, -(10**6)][rng.integers(5)]
     elif isinstance(home[key], list):
