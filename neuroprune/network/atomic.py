@@ -25,12 +25,12 @@ def write_atomically(path: Path, write: Callable[[Any], None], text: bool = Fals
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     options = {"mode": "x", "encoding": "utf-8", "newline": ""} if text else {"mode": "xb"}
-    with open(temporary, **options) as file:
-        try:
+    try:
+        with open(temporary, **options) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink()
-            raise
+        os.replace(temporary, path)  # after closing: some systems rename no open file
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
