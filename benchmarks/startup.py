@@ -27,7 +27,7 @@ def rows(quick: bool) -> Iterator[Row]:
         return
     with TemporaryDirectory() as folder:
         empty = {"NUMBA_CACHE_DIR": str(Path(folder, "cache")), "MPLBACKEND": "Agg"}
-        job = ["-m", "neuroprune", "digits", "--quick", "--output", str(Path(folder, "out"))]
+        job = ["-m", "neuroprune", "digits", "--quick", "--out", str(Path(folder, "out"))]
         yield _run("first-ever run of `neuroprune digits --quick`", job, empty)
         yield _run("second run of `neuroprune digits --quick`", job, empty)
     with TemporaryDirectory() as folder:

@@ -72,7 +72,7 @@ def requirements(section: str, key: str, declared: configparser.ConfigParser) ->
 
 def foreign_imports(folder: Path) -> dict[str, str]:
     """Each package that the files of a folder import from outside, with one file that does."""
-    own = {"neuroprune", *(file.stem for file in folder.glob("*.py"))}
+    own = {"neuroprune", "benchmarks", *(file.stem for file in folder.glob("*.py"))}
     found = {}
     for file in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
