@@ -1,6 +1,6 @@
 """Networks as `networkx.DiGraph` and back, with all attributes."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,9 +49,9 @@ def from_networkx(cls: type["Network"], graph: "networkx.DiGraph", inputs: Seque
     Parameters
     ----------
     graph : networkx.DiGraph
-        Node attributes `bias` (default 0) and `activation` (default "tanh"); edge attributes `weight` (required)
-        and `delayed` (default False; any True one, or the graph attribute `recurrent`, makes the network
-        recurrent).
+        Node attributes `bias` (default 0) and `activation` (default "tanh"), which inputs do not have: their
+        activation is passed over and their bias must be 0. Edge attributes `weight` (required) and `delayed`
+        (default False; any True one, or the graph attribute `recurrent`, makes the network recurrent).
     inputs, outputs : sequences of nodes, optional
         Which nodes are inputs and outputs, in this order; by default the graph attributes of the same name, as
         written by `to_networkx`.
@@ -73,7 +73,9 @@ def from_networkx(cls: type["Network"], graph: "networkx.DiGraph", inputs: Seque
     >>> npr.Network.from_networkx(graph, inputs=["a"], outputs=["b"])([3.0]).tolist()
     [6.0]
     """
-    if not graph.is_directed() or graph.is_multigraph():
+    import networkx
+
+    if not isinstance(graph, networkx.DiGraph) or graph.is_multigraph():
         raise TypeError(f"graph must be a networkx.DiGraph, got {type(graph).__name__}")
     inputs = _ends(graph, inputs, "inputs")
     outputs = _ends(graph, outputs, "outputs")
@@ -83,7 +85,11 @@ def from_networkx(cls: type["Network"], graph: "networkx.DiGraph", inputs: Seque
     fixed = len(inputs) + len(outputs)
     ends = {*inputs, *outputs}
     hidden = [node for node in graph if node not in ends]
-    keep = all(isinstance(node, (int, np.integer)) and not isinstance(node, bool) and node >= fixed for node in hidden)
+    keep = all(isinstance(node, (int, np.integer)) and not isinstance(node, bool) and fixed <= node < 2**63
+               for node in hidden)
+    for node in inputs:
+        if graph.nodes[node].get("bias", 0.0) != 0.0:
+            raise ValueError(f"an input has no bias, got {graph.nodes[node]['bias']} for node {node!r}")
     ids = {node: i for i, node in enumerate([*inputs, *outputs])}
     ids.update({node: int(node) if keep else fixed + i for i, node in enumerate(hidden)})
     rows, delayed = [], []
@@ -107,7 +113,11 @@ def _ends(graph: "networkx.DiGraph", nodes: Sequence[Hashable] | None, what: str
         nodes = graph.graph.get(what)
     if nodes is None:
         raise ValueError(f"{what} must be given for a graph that was not made by to_networkx: pass {what}=[...]")
+    if not isinstance(nodes, Iterable):
+        raise TypeError(f"{what} must be a sequence of nodes, got {nodes!r}")
     nodes = list(nodes)
+    if not nodes:
+        raise ValueError(f"{what} must name at least one node, got none")
     missing = [node for node in nodes if node not in graph]
     if missing:
         raise ValueError(f"{what} must be nodes of the graph, got {missing[0]!r}")
