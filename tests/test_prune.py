@@ -344,6 +344,19 @@ def test_undo_of_a_pruning_that_removed_nothing():
     assert everything(net) == before
 
 
+def test_undo_leaves_a_schedule_set_since_alone():
+    net = star([0.1, 2.0, 3.0, 4.0])
+    result = net.prune_to_sparsity(0.5)
+    net.pruning = PruningSchedule(0.5, 1, 1)
+    result.undo(net)
+    assert (len(net.connections), net.initial_connection_count, net.evolution_baseline) == (4, 2, None)
+    net.pruning = PruningSchedule(0.5, 1, 1)
+    result = net.maybe_prune(1)
+    net.pruning = None
+    result.undo(net)
+    assert len(net.connections) == 4 and net.initial_connection_count is net.last_prune_iteration is None
+
+
 def test_a_result_tells_itself():
     net = Network.dense([4, 4], seed=0)
     net.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=0.25)

@@ -136,6 +136,7 @@ class PruneResult:
     def __init__(self, net: "Network", scores: np.ndarray | None = None) -> None:
         self._before = net._graph
         self._columns = net._weight, net._gradient, net._gradient_ends
+        self._schedule = net._schedule
         self._counters = net._training_baseline, net._evolution_baseline, net._last_prune_iteration
         self.scores = scores
         self.kept = np.ones(net._graph.n_connections, np.bool_)
@@ -165,7 +166,8 @@ class PruneResult:
         """Put back what was removed and take away what grew, as long as nothing else was rewired since.
 
         Removed connections get their old weights; the others keep their present ones, and so do biases. The
-        accumulated gradient, the baselines and the last prune iteration are those from before.
+        accumulated gradient, the baselines and the last prune iteration are those from before (the training baseline
+        and the last prune iteration only as long as the schedule is the same).
 
         Raises
         ------
@@ -183,7 +185,9 @@ class PruneResult:
         if self._before is not self._after:
             net._replace(self._before, weight, gradient)
         net._gradient_ends = self._columns[2]
-        net._training_baseline, net._evolution_baseline, net._last_prune_iteration = self._counters
+        training_baseline, net._evolution_baseline, last_prune_iteration = self._counters
+        if net._schedule is self._schedule:  # else they belong to a schedule that is no more
+            net._training_baseline, net._last_prune_iteration = training_baseline, last_prune_iteration
 
     def __repr__(self) -> str:
         return (f"<PruneResult: {self.kept.size - np.count_nonzero(self.kept)} removed, {self._grown.size} regrown, "
