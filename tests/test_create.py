@@ -60,6 +60,8 @@ def test_dense_weights_fill_the_interval_of_their_layer(hidden, output):
         ([3, 0, 1], {}, ValueError, "a layer must be at least 1, got 0"),
         ([3, 2.5, 1], {}, TypeError, "a layer must be an integer, got 2.5"),
         ([3, True], {}, TypeError, "a layer must be an integer, got True"),
+        ([10**6, 10**6], {}, ValueError, "at most 2147483647 connections, got 1000000000000"),
+        ([3, 2**31], {}, ValueError, "at most 2147483647 connections, got 6442450944"),
         ([3, 1], {"activation": "tahn"}, ValueError, "did you mean 'tanh'"),
         ([3, 1], {"output_activation": "softmax"}, ValueError, "got 'softmax'"),
         ([3, 1], {"seed": -1}, ValueError, "seed must be at least 0, got -1"),
@@ -130,6 +132,8 @@ def test_random_places_need_no_table_of_all_pairs():
         ((1, 1, -1, 0), ValueError, "n_hidden must be at least 0, got -1"),
         ((1, 1, 0, -1), ValueError, "n_connections must be at least 0, got -1"),
         ((1, 1, 0, 1.0), TypeError, "n_connections must be an integer, got 1.0"),
+        ((2**40, 1, 0, 0), ValueError, "a network must have at most 2147483647 nodes, got 1099511627777"),
+        ((10, 10, 0, 2**31), ValueError, "at most 2147483647 connections, got 2147483648"),
         ((1, 1, 0, 2), ValueError, "n_connections must be at most 1, the number of legal pairs, got 2"),
     ],
 )

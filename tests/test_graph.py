@@ -144,6 +144,18 @@ def test_a_graph_is_frozen():
         graph.delayed[0] = True
 
 
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("ids", np.arange(2.0)), ("ids", np.arange(4)[::2]), ("incoming", np.zeros(3, np.int32)),
+     ("source", np.zeros(1, np.int64)), ("source", np.zeros((1, 1), np.int32))],
+)  # fmt: skip
+def test_columns_that_kernels_could_not_trust_are_refused(column, values):
+    columns = {"ids": np.arange(2), "incoming": np.array([0, 0, 1]), "source": np.zeros(1, np.int32), column: values}
+    with pytest.raises(TypeError, match=f"{column} must be a contiguous array of int") as raised:
+        Graph(1, 1, **columns)
+    bridge.assert_one_sentence(raised)
+
+
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda graph: pickle.loads(pickle.dumps(graph))])
 def test_a_copied_or_pickled_graph_is_as_frozen(again, recurrent):

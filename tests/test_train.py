@@ -449,6 +449,7 @@ BAD = [
     ({"clip_norm": 0.0}, ValueError, "clip_norm must be positive, got 0.0"),
     ({"l1": -1.0}, ValueError, "l1 must be at least 0, got -1.0"),
     ({"l2": np.inf}, ValueError, "l2 must be finite, got inf"),
+    ({"callback": 3}, TypeError, r"callback must be a function \(net, history\), got 3"),
     ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
     ({"x": np.zeros((4, 3)), "y": np.zeros((3, 2))}, ValueError, r"y must have shape \(4, 2\), got \(3, 2\)"),
     ({"x": [[np.nan, 0, 0]], "y": [[0.0, 0.0]]}, ValueError, r"x must be finite, got nan at index \(0, 0\)"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuroprune import activations, kernels, rng
-from neuroprune.network.graph import Graph, build
+from neuroprune.network.graph import Graph, build, check_size
 from neuroprune.network.views import check_number, numbers
 from neuroprune.pruning import growth
 
@@ -43,6 +43,7 @@ def dense(cls: type["Network"], sizes: Iterable[int], activation: str = "tanh", 
     hidden_code, output_code = activations.code(activation), activations.code(output_activation)
     n_inputs, n_outputs, n_hidden = sizes[0], sizes[-1], sum(sizes[1:-1])
     n = sum(sizes)
+    check_size(sum(sizes[i] * sizes[i + 1] for i in range(len(sizes) - 1)), n)
     fan_in = np.repeat((0, *sizes[:-1]), sizes)
     incoming = np.concatenate([[0], np.cumsum(fan_in)])
     starts = np.cumsum((0, *sizes))
@@ -85,6 +86,7 @@ def random(cls: type["Network"], n_inputs: int, n_outputs: int, n_hidden: int, n
     n_hidden, n_connections = _count(n_hidden, "n_hidden", 0), _count(n_connections, "n_connections", 0)
     hidden_code, output_code = activations.code(activation), activations.code(output_activation)
     n = n_inputs + n_hidden + n_outputs
+    check_size(n_connections, n)
     ids = np.concatenate([np.arange(n_inputs), np.arange(n_inputs + n_outputs, n),
                           np.arange(n_inputs, n_inputs + n_outputs)])
     nothing = np.zeros(0, np.bool_) if recurrent else None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuroprune import activations, kernels
-from neuroprune.network.graph import MAX_CONNECTIONS, Graph, check_ends, sort_nodes
+from neuroprune.network.graph import Graph, check_ends, check_size, sort_nodes
 from neuroprune.network.views import check_column, check_input_bias, numbers
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def connect(net: "Network", source_id: Any, target_id: Any, weight: Any = None, 
         raise ValueError(f"source and target ids must have one length, got shapes {source_ids.shape} and "
                          f"{target_ids.shape}")
     source, target = _positions(graph, source_ids), _positions(graph, target_ids)
-    if graph.n_connections + source.size > MAX_CONNECTIONS:
-        raise ValueError(f"a network must have at most {MAX_CONNECTIONS} connections, got "
-                         f"{graph.n_connections + source.size}")
+    check_size(graph.n_connections + source.size)
     weights = None if weight is None else check_column(weight, source.size, "weight")
     if delayed is None:
         late = graph.is_delayed(source, target) if graph.recurrent else None

@@ -217,8 +217,7 @@ def build(n_inputs: int, n_outputs: int, source_ids: np.ndarray, target_ids: np.
     if n_inputs < 1 or n_outputs < 1:
         raise ValueError(f"a network must have at least one input and one output, got {n_inputs} and {n_outputs}")
     n_fixed = n_inputs + n_outputs
-    if source_ids.size > MAX_CONNECTIONS:
-        raise ValueError(f"a network must have at most {MAX_CONNECTIONS} connections, got {source_ids.size}")
+    check_size(source_ids.size)
     lowest, highest = kernels.structure.id_range(source_ids, target_ids, other_ids)
     if lowest < 0:
         raise ValueError(f"node ids must be at least 0, got {lowest}")
@@ -235,6 +234,13 @@ def build(n_inputs: int, n_outputs: int, source_ids: np.ndarray, target_ids: np.
     check_ends(n, n_inputs, n_outputs, source, target, delayed, source_ids, target_ids)
     ids = np.concatenate([np.arange(n_inputs), hidden, np.arange(n_inputs, n_fixed)])
     return sort_nodes(n_inputs, n_outputs, ids, source, target, delayed)[:2]
+
+
+def check_size(connections: int, nodes: int = 0) -> None:
+    """Refuse what int32 positions could not count."""
+    for count, name in ((connections, "connections"), (nodes, "nodes")):
+        if count > MAX_CONNECTIONS:
+            raise ValueError(f"a network must have at most {MAX_CONNECTIONS} {name}, got {count}")
 
 
 def _number(ids: np.ndarray, n_inputs: int, n_outputs: int, hidden: np.ndarray) -> np.ndarray:

@@ -104,6 +104,8 @@ class _Plan:
         self.net, self.loss, self.callback = net, loss, callback
         self.x, self.y = data(net, x, y, loss)
         self.iterations = _whole(iterations, "iterations", 0)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be a function (net, history), got {callback!r}")
         if not callable(learning_rate):
             _within(learning_rate, "learning_rate", positive=True)
         self.learning_rate = learning_rate
