@@ -146,8 +146,8 @@ def draw(folder: Path, dense: Run, pruned: Run) -> None:
     _picture(folder / "training.png", (13.0, 4.5),
              lambda ax: plot.training(pruned.history, accuracy=(pruned.iterations, pruned.accuracies), ax=ax),
              lambda ax: _draw_accuracies(ax, {"dense": dense, "pruned": pruned}))
-    _picture(folder / "networks.png", (15.0, 6.0), lambda ax: plot.network(dense.net, ax=ax),
-             lambda ax: plot.network(pruned.net, ax=ax))
+    _picture(folder / "networks.png", (15.0, 6.0), lambda ax: plot.network(dense.net, ax=ax, max_connections=0),
+             lambda ax: plot.network(pruned.net, ax=ax, max_connections=0))
     _picture(folder / "pixels.png", (5.5, 4.5), lambda ax: plot.input_use(pruned.net, shape=SHAPE, ax=ax))
 
 
