@@ -1,10 +1,12 @@
 """Neuroevolution on networks that are trained and pruned while they live.
 
 Networks: `Network`, `Graph`, `PruningSchedule`, `PruneResult`, `register_activation`.
+Evolution: `GenerationPruning`, `AdaptivePruning`.
 Pruning core, for arrays of any rank and library: `score`, `saliency`, `masks`, `schedules`.
 """
 
 from neuroprune.activations import register_activation
+from neuroprune.evolution.pruning import AdaptivePruning, GenerationPruning
 from neuroprune.network.graph import Graph
 from neuroprune.network.history import History
 from neuroprune.network.network import Network
@@ -15,6 +17,6 @@ from neuroprune.pruning.saliency import score
 __version__ = "0.1.0"
 
 __all__ = [
-    "Graph", "History", "Network", "PruneResult", "PruningSchedule", "masks", "register_activation", "saliency",
-    "schedules", "score",
+    "AdaptivePruning", "GenerationPruning", "Graph", "History", "Network", "PruneResult", "PruningSchedule", "masks",
+    "register_activation", "saliency", "schedules", "score",
 ]

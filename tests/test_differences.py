@@ -110,9 +110,11 @@ def test_a_split_replaces_the_connection():
     assert not hasattr(net.connections[0], "enabled")
 
 
-@pytest.mark.xfail(reason="populations, and with them GenerationPruning, are not built yet", strict=True)
 def test_start_generation_is_0_when_it_is_not_given():
-    assert npr.GenerationPruning(0.5).start_generation == 0
+    pruning = npr.GenerationPruning(0.5)
+    assert pruning.start_generation == 0
+    net = star([1.0, 2.0])
+    assert len(pruning.prune(net, generation=0).removed) == 1
 
 
 def test_a_second_connection_between_the_same_two_nodes_is_an_error():

@@ -11,7 +11,7 @@ import pytest
 
 import oracles
 from bridge import network
-from neuroprune import PruningSchedule
+from neuroprune import AdaptivePruning, GenerationPruning, PruningSchedule
 from neuroprune.activations import ACTIVATIONS
 
 PRUNING = ("prune_to_sparsity", "maybe_prune", "evolution_pruning", "adaptive_pruning")
@@ -183,37 +183,47 @@ def test_prune_to_sparsity(case):
         assert refused or twin.net.evolution_baseline == step["baseline"]
 
 
-def generation_target(options, generation):
-    """What a schedule over generations asks for: our start defaults to 0, the rest is the reference's."""
-    past = generation - (options["startGeneration"] or 0)
-    if past < 0 or past % (options["interval"] or 1):
-        return None
-    ramp = options["rampGenerations"]
-    return options["targetSparsity"] * (min(1, past / ramp) if ramp else 1)
+def generation_pruning(options):
+    """Ours from the reference's settings; null is the default, and interval 0 counts as 1 there."""
+    given = {"start_generation": options["startGeneration"], "interval": options["interval"] or None,
+             "ramp_generations": options["rampGenerations"], "method": options["method"]}
+    return GenerationPruning(options["targetSparsity"],
+                             **{key: value for key, value in given.items() if value is not None})
 
 
 @every("evolution_pruning")
 def test_evolution_pruning(case):
-    twins, method = [Twin(net) for net in case["population"]], case["options"]["method"] or "magnitude"
+    twins, pruning = [Twin(net) for net in case["population"]], generation_pruning(case["options"])
     for step in case["generations"]:
         for op in step["ops"]:
             twins[op["genome"]].apply(op)
-        target = generation_target(case["options"], step["generation"])
+        fires, target = pruning.fires(step["generation"]), pruning.sparsity(step["generation"])
         if step["applied"]:
-            assert target == pytest.approx(step["target"], rel=1e-15)
+            assert fires and target == pytest.approx(step["target"], rel=1e-15)
         for twin, survivors in zip(twins, step["survivors"], strict=True):
-            if target is None:
+            if not fires:
                 assert sorted(twin.order()) == sorted(survivors)
             else:
-                prune_generation(twin, target, method, survivors)
+                prune_generation(twin, target, pruning.method, survivors)
         if step["applied"]:
             assert [twin.net.evolution_baseline for twin in twins] == step["baselines"]
 
 
+def adaptive_pruning(options):
+    """Ours from the reference's settings; null is the default, that of the target 0.5 there."""
+    target = 0.5 if options["targetSparsity"] is None else options["targetSparsity"]
+    given = {"tolerance": options["tolerance"], "adjust_rate": options["adjustRate"]}
+    return AdaptivePruning(target, **{key: value for key, value in given.items() if value is not None})
+
+
 @every("adaptive_pruning")
 def test_adaptive_pruning(case):
-    twins = [Twin(net) for net in case["population"]]
+    twins, pruning, level = [Twin(net) for net in case["population"]], adaptive_pruning(case["options"]), 0.0
     for step in case["steps"]:
+        moved = pruning.next_level(level, step["metric"], step["baseline"])
+        assert (moved is not None) == bool(step["applied"])
+        level = level if moved is None else moved
+        assert level == pytest.approx(step["level"], abs=1e-12)
         for op in step["ops"]:
             twins[op["genome"]].apply(op)
         for twin, survivors in zip(twins, step["survivors"], strict=True):

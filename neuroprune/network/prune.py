@@ -268,6 +268,12 @@ def prune_to_sparsity(net: "Network", target_sparsity: float, method: str | Call
     >>> result.removed.source.tolist(), net.connections.weight.tolist()
     ([0, 2], [-2.0])
     """
+    return prune_evolutionary(net, target_sparsity, method, protect, signals)
+
+
+def prune_evolutionary(net: "Network", target_sparsity: float, method: str | Callable, protect: Any, signals: dict,
+                       regrow_fraction: float = 0.0) -> PruneResult:
+    """`prune_to_sparsity` with regrowth, as evolution under pruning needs it."""
     target = float(target_sparsity)
     if target != target:
         raise ValueError("target_sparsity must be a number, got nan")
@@ -278,7 +284,7 @@ def prune_to_sparsity(net: "Network", target_sparsity: float, method: str | Call
     target = min(target, MAX_EVOLUTIONARY_SPARSITY)
     baseline = net._evolution_baseline or net._graph.n_connections
     desired = max(1, baseline - masks.count(target, baseline))
-    result = _prune_to(net, desired, method, protect, signals)
+    result = _prune_to(net, desired, method, protect, signals, regrow_fraction)
     net._evolution_baseline = baseline
     return result._close(net)
 

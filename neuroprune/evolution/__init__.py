@@ -1,0 +1,1 @@
+"""Neuroevolution on Networks."""
