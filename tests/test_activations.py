@@ -231,7 +231,8 @@ def text(x: float) -> str:
         (7, ramp, ramp_slope, TypeError, "must be a string, got 7"),
         ("bad", np.sin, np.cos, TypeError, "f of activation 'bad' must be a Python function .*lambda x: np.sin"),
         ("bad", ramp, 3.0, TypeError, "df of activation 'bad' must be a Python function of one number, got 3.0"),
-        ("bad", two, ramp_slope, ValueError, r"f of activation 'bad' must take one number, got two\(x: float, y: float\)"),
+        ("bad", two, ramp_slope, ValueError,
+         r"f of activation 'bad' must take one number, got two\(x: float, y: float\)"),
         ("bad", ramp, lambda *x: x[0], ValueError, r"df of activation 'bad' must take one number"),
         ("bad", lambda x, k=1: x, ramp, ValueError, r"f of activation 'bad' must take one number"),
         ("bad", ramp, lambda x: not_there(x), ValueError, "df of activation 'bad'.*not_there"),  # noqa: F821
