@@ -92,11 +92,11 @@ INCONSISTENT = {  # stored order: 0->5 1->5 3->5(late) 5->6 6->6(late) 6->2 5->3
     "short activations": (lambda h, c: c["activation"].pop(), r"activation must have shape \(6,\)"),
     "a short gradient": (lambda h, c: c["gradient"].pop(), r"gradient must have shape \(7,\)"),
     "a narrow state": (set_column("state", [[1.0] * 5]), r"state must have shape \(streams, 6\)"),
-    "weight nan": (set_value("weight", 3, math.nan), "finite, got (nan at index 3|NaN)"),
-    "weight infinite": (set_value("weight", 3, -math.inf), "finite, got (-inf at index 3|-Infinity)"),
-    "bias nan": (set_value("bias", 3, math.nan), "finite, got (nan at index 3|NaN)"),
-    "gradient nan": (set_value("gradient", 3, math.nan), "finite, got (nan at index 3|NaN)"),
-    "state nan": (set_column("state", [[math.nan] * 6]), "finite, got (nan at index 0|NaN)"),
+    "weight nan": (set_value("weight", 3, math.nan), "finite, got nan at index 3"),
+    "weight infinite": (set_value("weight", 3, -math.inf), "finite, got -inf at index 3"),
+    "bias nan": (set_value("bias", 3, math.nan), "finite, got nan at index 3"),
+    "gradient nan": (set_value("gradient", 3, math.nan), "finite, got nan at index 3"),
+    "state nan": (set_column("state", [[math.nan] * 6]), "finite, got nan at index 0"),
     "bias of an input": (set_value("bias", 1, 0.5), "bias must be 0 for inputs"),
     "an activation too far": (set_value("activation", 3, 9), "activation must index 2 names, got 9"),
     "an unknown activation": (set_entry("activations", ["identity", "tangens"]), "got 'tangens'.*register_activation"),
@@ -197,7 +197,7 @@ def test_json_columns_are_lists_of_numbers(name, value, tmp_path):
     "content",
     [b"", b" ", b"{", b"[]", b"3", b"null", b'"net"', b"{}", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b"{'a': 1}", b"\0" * 99,
      b'{"format": "neuroprune network"}', b'{"format": NaN}', VERSION_1.replace("0.25", "-Infinity").encode(),
-     VERSION_1.replace('"seed"', '"iteration"').encode(), VERSION_1.encode() + b"}"],
+     VERSION_1.replace('"seed": 11', '"seed": 11, "seed": 11').encode(), VERSION_1.encode() + b"}"],
 )  # fmt: skip
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_anything_else_is_refused(suffix, content, tmp_path):

@@ -98,6 +98,13 @@ def test_at_least_one_connection_stays():
         assert len(net.connections) == 1
 
 
+@pytest.mark.parametrize(("target", "left"), [(0.999, 3), (0.9995, 3), (1.0, 3), (7.0, 3), (math.inf, 3), (0.998, 6)])
+def test_more_than_the_cap_is_the_cap(target, left):
+    net = star(np.arange(3000) + 1.0)
+    net.prune_to_sparsity(target)
+    assert len(net.connections) == left
+
+
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_network_without_connections_can_be_pruned(recurrent):
     net = Network.random(2, 2, 1, 0, recurrent=recurrent, seed=0)

@@ -158,7 +158,7 @@ def test_a_schedule_is_a_frozen_value():
 # ---------------------------------------------------------------- regrowth within a schedule
 
 
-@given(living(), s.sparsities(), st.floats(0, 1), st.data())
+@given(living(), s.sparsities(), s.sparsities(), st.data())
 def test_regrowth_lands_on_the_target_exactly(net, target, fraction, data):
     if target == 0:
         target = 0.5
@@ -189,17 +189,23 @@ def test_regrowth_lands_on_the_target_exactly(net, target, fraction, data):
     assert {pair: after.connections[pair] for pair in kept} == {pair: before.connections[pair] for pair in kept}
 
 
-def test_regrowth_finds_room_where_there_is_little():
-    net = Network.dense([3, 3], seed=0)  # every legal pair is taken
-    net.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=1.0)
+@pytest.mark.parametrize(("fraction", "grown"), [(0.0, 0), (0.25, 1), (0.4, 2), (0.5, 2), (0.99, 3), (1.0, 3)])
+def test_what_is_regrown_is_a_share_of_the_smaller_of_excess_and_target(fraction, grown):
+    net = Network.dense([4, 5], seed=0)
+    net.pruning = PruningSchedule(0.8, 1, 1, regrow_fraction=fraction)  # 16 too many, 4 wanted
     result = net.maybe_prune(1)
-    assert (len(result.removed), len(result.regrown), len(net.connections)) == (8, 4, 5)
-    some = Network.dense([3, 3], seed=0)
-    some.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=1.0, candidates=[[0, 3]])
-    assert len(some.maybe_prune(1).regrown) <= 1 and len(some.connections) == 5
-    none = Network.dense([3, 3], seed=0)
-    none.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=1.0, candidates=np.zeros((6, 6), bool))
-    assert len(none.maybe_prune(1).regrown) == 0 and len(none.connections) == 5
+    assert (len(result.removed), len(result.regrown), len(net.connections)) == (16 + grown, grown, 4)
+
+
+@pytest.mark.parametrize(
+    ("places", "grown"),
+    [((), 0), ((0,), 1), ((0, 1), 2), ((0, 1, 4), 3), ((9,), 0), ((0, 7), 1), ((0, 1, 6), 3), ((0, 5), 2), ((5,), 1)],
+)
+def test_fewer_are_regrown_where_there_is_less_room(places, grown):
+    net = star(np.arange(10) + 1.0)  # the first 5 go; each one regrown takes the next along
+    net.pruning = PruningSchedule(0.5, 1, 1, regrow_fraction=1.0, candidates=[(place, 10) for place in places])
+    result = net.maybe_prune(1)
+    assert (len(result.removed), len(result.regrown), len(net.connections)) == (5 + grown, grown, 5)
 
 
 def test_bad_candidates_are_refused_when_the_schedule_is_set():

@@ -321,7 +321,7 @@ def _read_json(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def _object(text: bytes) -> dict:
-    data = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_entries)
+    data = json.loads(text.decode("utf-8"), object_pairs_hook=_entries)
     if not isinstance(data, dict):
         raise ValueError(f"there must be one JSON object, got {type(data).__name__}")
     return data
@@ -381,10 +381,6 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, dtype: n
     if dtype.kind == "b" and np.frombuffer(body, np.uint8).max(initial=0) > 1:
         raise ValueError(f"the column {name!r} must hold only true and false")
     return np.frombuffer(body, dtype).reshape(shape)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"numbers must be finite, got {name}")
 
 
 def _integer(value: Any, name: str, least: int = 0, most: int | None = MAX_INTEGER) -> int:
