@@ -358,19 +358,30 @@ def reaching(incoming, source, n_outputs):
 
 @jit
 def reached_from_inputs(incoming, source, n_inputs):
-    """Which nodes an input reaches (inputs are), over all connections; sweeps until nothing changes."""
+    """Which nodes an input reaches (inputs are), over all connections."""
     n = incoming.size - 1
+    starts = np.zeros(n + 1, np.int64)
+    for edge in range(source.size):
+        starts[source[edge] + 1] += 1
+    for node in range(n):
+        starts[node + 1] += starts[node]
+    fill = starts[:n].copy()
+    outgoing = np.empty(source.size, np.int64)
+    for node in range(n):
+        for edge in range(incoming[node], incoming[node + 1]):
+            outgoing[fill[source[edge]]] = node
+            fill[source[edge]] += 1
     reached = np.zeros(n, np.bool_)
     reached[:n_inputs] = True
-    changed = True
-    while changed:
-        changed = False
-        for node in range(n_inputs, n):
-            if not reached[node]:
-                for edge in range(incoming[node], incoming[node + 1]):
-                    if reached[source[edge]]:
-                        reached[node] = True
-                        # a connection from a later node may need one more sweep
-                        changed = True
-                        break
+    stack = np.empty(n, np.int64)
+    stack[:n_inputs] = np.arange(n_inputs)
+    size = n_inputs
+    while size > 0:
+        size -= 1
+        node = stack[size]
+        for i in range(starts[node], starts[node + 1]):
+            if not reached[outgoing[i]]:
+                reached[outgoing[i]] = True
+                stack[size] = outgoing[i]
+                size += 1
     return reached
