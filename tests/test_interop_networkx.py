@@ -57,6 +57,7 @@ def test_the_graph_says_everything(spelled, default):
     for source, target, attributes in graph.edges(data=True):
         weight, delayed = spelled.connections[source, target]
         assert attributes == {"weight": weight, "delayed": delayed}
+    assert Network.from_networkx(graph).default_activation == default
     assert json.loads(json.dumps(networkx.node_link_data(graph, edges="edges")))  # plain Python numbers all through
 
 
