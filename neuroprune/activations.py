@@ -120,18 +120,16 @@ def code(name: str) -> int:
     >>> activations.code("tahn")
     Traceback (most recent call last):
         ...
-    ValueError: activation must be a known name, got 'tahn': did you mean 'tanh'? \
-A function of your own is made known by register_activation('tahn', f, df)
+    ValueError: activation must be a known name, got 'tahn': did you mean 'tanh', or register_activation('tahn', f, df)?
     """
     if not isinstance(name, str):
         raise TypeError(f"activation must be a name such as 'tanh', got {name!r}: take one of activations.ACTIVATIONS")
     row = _rows.get(name)
     if row is None:
-        nearest = difflib.get_close_matches(name, _rows, 1, cutoff=0.0)[0]
-        raise ValueError(
-            f"activation must be a known name, got {name!r}: did you mean {nearest!r}? "
-            f"A function of your own is made known by register_activation({name!r}, f, df)"
-        )
+        own = f"register_activation({name!r}, f, df)"
+        near = difflib.get_close_matches(name, _rows, 1)
+        hint = f"did you mean {near[0]!r}, or {own}?" if near else f"make it known by {own}"
+        raise ValueError(f"activation must be a known name, got {name!r}: {hint}")
     return row.code
 
 

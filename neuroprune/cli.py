@@ -107,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("network", type=network, metavar="NET", help="a .json or .npz file")
     sub.add_argument("--sparsity", type=_sparsity, required=True, metavar="SHARE",
                      help="share to remove of the connections that the network began with (at most 0.999)")
-    sub.add_argument("--method", choices=list(saliency.SCORERS), default="magnitude")
+    sub.add_argument("--method", choices=list(saliency.SCORERS), default="magnitude",
+                     help="(default %(default)s); those by gradient need a network that net.save wrote after training")
     sub.add_argument("--trim", action="store_true", help="then remove nodes that do nothing; outputs stay the same")
     sub.add_argument("--out", type=network, metavar="FILE", help="default: NET with -pruned before the extension")
 
@@ -223,6 +224,8 @@ def _train(options: argparse.Namespace) -> None:
             "mean": scaling.mean.tolist(), "scale": scaling.scale.tolist(), "target_mean": scaling.target_mean,
             "target_scale": scaling.target_scale})
         print(f"{options.out} takes raw rows; its columns are in {_columns_path(options.out)}")
+    else:
+        print("the network is not saved: name a file with --out")
 
 
 def _measures(net: Network, table: tables.Table, rows: np.ndarray) -> dict[str, str]:
@@ -344,7 +347,7 @@ def _scaling(columns: dict) -> tables.Scaling:
 
 def _warm_up() -> None:
     """Call the kernels on next to nothing, so that they are compiled; say so where it takes long."""
-    timer = Timer(SLOW_START, print, ["compiling kernels, once ..."], {"file": sys.stderr, "flush": True})
+    timer = Timer(SLOW_START, print, ["compiling kernels, once (about 20 s) ..."], {"file": sys.stderr, "flush": True})
     timer.start()
     try:
         net = Network.dense([2, 3, 2], "relu", seed=0)

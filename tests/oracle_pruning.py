@@ -120,10 +120,13 @@ def scheduled(calls, count, target, start, end, frequency=1, ramp_name="linear",
     """What successive maybe_prune(iteration) leave: [(fired, connections)], without outside changes or regrowth."""
     baseline, last, history = count if baseline is None else baseline, None, []
     for iteration in calls:
-        fired = fires(iteration, last, start, end, frequency)
+        fired = baseline > 0 and fires(iteration, last, start, end, frequency)
         if fired:
             last = iteration
-            count = min(count, desired_count(ramp(ramp_name, target, start, end, iteration), baseline))
+            desired = desired_count(ramp(ramp_name, target, start, end, iteration), baseline)
+            on_the_grid = start <= iteration <= end and (iteration - start) % frequency == 0
+            fired = on_the_grid or count > desired  # at the end only if the target is not yet met
+            count = min(count, desired)
         history.append((fired, count))
     return history
 

@@ -159,7 +159,8 @@ def test_nothing_costs_nothing(loss, shape):
         ("mse", [[1.0]], [["a"]], TypeError, "y must be numbers, got"),
         ("softmax_cross_entropy", [[1.0, 2.0]], [2], ValueError, r"classes must be in \[0, 2\), got 2 to 2"),
         ("softmax_cross_entropy", [[1.0, 2.0]], [-1], ValueError, r"classes must be in \[0, 2\), got -1 to -1"),
-        ("softmax_cross_entropy", [[1.0, 2.0]], [1.0], ValueError, r"y must have shape \(1, 2\), got \(1,\)"),
+        ("softmax_cross_entropy", [[1.0, 2.0]], [1.0], ValueError,
+             r"y must have shape \(1, 2\), or be integer classes of shape \(1,\), got \(1,\)"),
     ],
 )  # fmt: skip
 def test_refused(loss, outputs, targets, error, message):

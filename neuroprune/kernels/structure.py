@@ -313,6 +313,23 @@ def match(former, incoming, source, new_incoming, new_source):
 
 
 @jit
+def sound(incoming, source, delayed, n_inputs, n_outputs):
+    """Whether connections are sorted, within range, into no input and, unless delayed, forward and from no output."""
+    n = incoming.size - 1
+    for node in range(n):
+        if incoming[node] > incoming[node + 1] or (node < n_inputs and incoming[node + 1] > 0):
+            return False
+        previous = -1
+        for edge in range(incoming[node], incoming[node + 1]):
+            late = delayed.size > 0 and delayed[edge]
+            if source[edge] <= previous or source[edge] >= n or (
+                    not late and source[edge] >= min(node, n - n_outputs)):
+                return False
+            previous = source[edge]
+    return True
+
+
+@jit
 def targets(incoming):
     """The target column."""
     result = np.empty(incoming[-1], np.int32)

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable
+from errno import EISDIR, ENOENT
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ def write_atomically(path: Path, write: Callable[[Any], None], text: bool = Fals
     'done'
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, "a file must be written there, not a folder", str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(ENOENT, "no such folder, make it first", str(path.parent))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     options = {"mode": "x", "encoding": "utf-8", "newline": ""} if text else {"mode": "xb"}
     try:

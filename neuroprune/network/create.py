@@ -1,5 +1,6 @@
 """Making networks: in layers, at random, from a list of connections. These are class methods of Network."""
 
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ def dense(cls: type["Network"], sizes: Iterable[int], activation: str = "tanh", 
     >>> npr.Network.dense([64, 32, 10], activation="relu", seed=0)
     <Network: 64 inputs, 32 hidden, 10 outputs, 2368 connections>
     """
+    if not isinstance(sizes, Iterable):
+        raise TypeError(f"sizes must list the nodes of each layer, inputs first, got {sizes!r}")
     sizes = tuple(_count(size, "a layer", 1) for size in sizes)
     if len(sizes) < 2:
         raise ValueError(f"sizes must name at least the inputs and the outputs, got {len(sizes)}")
@@ -213,9 +216,14 @@ def _count(value: Any, name: str, least: int) -> int:
 
 def columns(connections: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows or columns as (source ids, target ids, weights)."""
-    if not (isinstance(connections, tuple) and len(connections) == 3
-            and all(isinstance(column, (np.ndarray, list)) for column in connections)):
-        rows = [tuple(row) for row in connections]
+    kinds = (np.ndarray, list) if isinstance(connections, tuple) else np.ndarray
+    if not (isinstance(connections, (tuple, list)) and len(connections) == 3
+            and all(isinstance(column, kinds) for column in connections)):
+        try:
+            rows = [tuple(row) for row in connections]
+        except TypeError:
+            raise TypeError("connections must be (source_id, target_id, weight) rows or a tuple of three columns, got "
+                            f"{reprlib.repr(connections)}") from None
         for i, row in enumerate(rows):
             if len(row) != 3:
                 raise ValueError(f"a connection must be (source_id, target_id, weight), got {row} at index {i}")

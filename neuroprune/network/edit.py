@@ -242,7 +242,7 @@ def kept_columns(net: "Network", mask: np.ndarray, count: int) -> tuple[Graph, n
 
 
 def add_node(net: "Network", source_id: int, target_id: int) -> int:
-    """Split a connection and return the new node's id, one more than the highest so far.
+    """Split a connection and return the new node's id, one more than the highest of the present ids.
 
     The new node stands just before the target (before the first output when the target is one), has bias 0 and the
     default activation; the connection into it has weight 1 and takes over the delay, the one out of it the old
@@ -263,6 +263,8 @@ def add_node(net: "Network", source_id: int, target_id: int) -> int:
     target = int(graph.target[index])
     place = min(target, n - graph.n_outputs)
     node_id = int(graph.ids.max()) + 1
+    if node_id > np.iinfo(np.int64).max:
+        raise ValueError(f"node ids must fit in 64 bits, got {node_id} for the new one: renumber the network")
     ids = np.insert(graph.ids, place, node_id)
     moved = np.arange(n) + (np.arange(n) >= place)
     sources = np.append(moved[graph.source], place)

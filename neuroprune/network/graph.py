@@ -56,6 +56,13 @@ class Graph:
             if column.dtype != dtype or column.ndim != 1 or not column.flags.c_contiguous:
                 raise TypeError(f"{name} must be a contiguous array of {dtype}, got {column.dtype} of shape "
                                 f"{column.shape}")
+        delayed = self.delayed
+        if delayed is not None and (delayed.dtype != np.bool_ or delayed.shape != self.source.shape):
+            raise TypeError(f"delayed must be a boolean array of shape {self.source.shape}, got {delayed.dtype} of "
+                            f"shape {delayed.shape}")
+        if self.incoming.size != self.ids.size + 1 or self.incoming[0] != 0 or self.incoming[-1] != self.source.size:
+            raise ValueError(f"incoming must have {self.ids.size + 1} entries from 0 to {self.source.size}, got "
+                             f"{self.incoming.size}")
         self.ids.flags.writeable = self.incoming.flags.writeable = self.source.flags.writeable = False
         if self.delayed is not None:
             self.delayed.flags.writeable = False
@@ -126,13 +133,18 @@ class Graph:
     def positions(self, ids: np.ndarray) -> np.ndarray:
         """Positions of nodes by id, int64, -1 where there is no such node."""
         known, order = self._by_id
+        ids = np.asarray(ids)
+        if ids.dtype.kind == "u":
+            ids = np.minimum(ids, np.iinfo(np.int64).max).astype(np.int64)  # compared as they are, not as floats
         place = np.minimum(np.searchsorted(known, ids), known.size - 1)
         return np.where(known[place] == ids, order[place], -1)
 
     def position(self, node_id: int) -> int:
         """Position of one node by id; `LookupError` when there is none."""
+        if isinstance(node_id, bool) or not isinstance(node_id, (int, np.integer)):
+            raise TypeError(f"a node's id must be an integer, got {node_id!r}")
         known, order = self._by_id
-        place = int(np.searchsorted(known, node_id))
+        place = int(np.searchsorted(known, node_id)) if -1 <= node_id <= known[-1] else known.size
         if place == known.size or known[place] != node_id:
             raise LookupError(f"node must be one of the network's ids, got {node_id}: see net.nodes.id")
         return int(order[place])

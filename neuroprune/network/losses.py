@@ -64,7 +64,8 @@ def targets_for(y: Any, lead: tuple[int, ...], n_outputs: int, loss: str) -> np.
     if n_outputs == 1 and y.shape == lead:
         y = y[..., None]
     if y.shape != (*lead, n_outputs):
-        raise ValueError(f"y must have shape {(*lead, n_outputs)}, got {y.shape}")
+        classes = f", or be integer classes of shape {lead}" if loss == "softmax_cross_entropy" else ""
+        raise ValueError(f"y must have shape {(*lead, n_outputs)}{classes}, got {y.shape}")
     return finite(y, "y")
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroprune import activations, rng
+from neuroprune import activations, kernels, rng
 from neuroprune.network import create, edit, prune, run
 from neuroprune.network.gradient import gradient
 from neuroprune.network.graph import Graph
@@ -35,10 +35,16 @@ class Network:
 
     __slots__ = ("_graph", "_parameters", "_weight", "_bias", "_code", "_default_code", "_gradient", "_gradient_ends",
                  "_state", "_schedule", "_training_baseline", "_evolution_baseline", "_last_prune_iteration",
-                 "_iteration", "_seed", "_rng", "_rng_state")
+                 "_iteration", "_seed", "_rng", "_rng_state", "_trail")
 
     def __init__(self, graph: Graph, weight: np.ndarray, bias: np.ndarray, code: np.ndarray, default_code: int,
                  seed: int | np.random.Generator | None = None) -> None:
+        if not kernels.structure.sound(graph.incoming, graph.source, graph.delays, graph.n_inputs, graph.n_outputs):
+            raise ValueError("a graph must have its connections sorted by target and source and forward unless "
+                             "delayed: make networks with Network.from_connections")
+        if (weight.shape, bias.shape, code.shape) != ((graph.n_connections,), (graph.n_nodes,), (graph.n_nodes,)):
+            raise ValueError(f"weight, bias and code must have shapes ({graph.n_connections},), ({graph.n_nodes},) and "
+                             f"({graph.n_nodes},), got {weight.shape}, {bias.shape} and {code.shape}")
         self._graph = graph
         self._hold(weight, bias)
         self._code = np.array(code, np.uint8)  # kernels trust its type
@@ -52,6 +58,7 @@ class Network:
         self._last_prune_iteration: int | None = None
         self._iteration = 0
         self._rng_state: dict | None = None
+        self._trail: list[Graph] | None = None  # the graphs that came since, while a training wants to know
         seed = rng.check_seed(seed)
         self._rng = seed if isinstance(seed, np.random.Generator) else None
         self._seed = None if self._rng is not None else seed
@@ -69,6 +76,10 @@ class Network:
                  nodes: np.ndarray | None = None) -> None:
         """Put a new graph in place; nodes holds the former position of each node, -1 for a new one, None for all."""
         self._weight.flags.writeable = self._bias.flags.writeable = False
+        if self._gradient is not None and self._gradient is not gradient:
+            self._gradient.flags.writeable = False
+        if self._trail is not None:
+            self._trail.append(graph)
         if nodes is None:
             bias = self._bias
         else:
@@ -88,7 +99,10 @@ class Network:
     from_connections = classmethod(create.from_connections)
 
     def copy(self) -> "Network":
-        """Return a network that shares the frozen graph and has its own numbers, state and RNG state."""
+        """Return a network that shares the frozen graph and has its own numbers, state and RNG state.
+
+        Copies draw the same random numbers as the original would; assign `rng` where they are to differ.
+        """
         other = object.__new__(type(self))
         other._graph = self._graph
         count = self._weight.size
@@ -107,6 +121,7 @@ class Network:
         other._iteration = self._iteration
         other._seed = self._seed
         other._rng = None
+        other._trail = None
         other._rng_state = self._rng_state if self._rng is None else self._rng.bit_generator.state
         return other
 
@@ -139,6 +154,8 @@ class Network:
         >>> net.equals(twin)
         False
         """
+        if not isinstance(other, Network):
+            return False
         mine, theirs = self._graph, other._graph
         return mine is theirs and np.array_equal(self._parameters, other._parameters) and self._same_codes(other) or (
             mine.n_inputs == theirs.n_inputs and mine.n_outputs == theirs.n_outputs
@@ -265,7 +282,7 @@ class Network:
 
     @property
     def last_prune_iteration(self) -> int | None:
-        """The iteration at which the schedule last fired."""
+        """The iteration at which the schedule last fired, or found its target met at its end."""
         return self._last_prune_iteration
 
     @property

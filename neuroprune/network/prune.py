@@ -1,15 +1,16 @@
 """Pruning a network: the schedule, what one pruning did, and the calls. These are methods of Network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neuroprune.network import edit
 from neuroprune.network.regrow import Candidates, grow_randomly, own_candidates
-from neuroprune.network.views import check_column
+from neuroprune.network.views import check_column, check_number
 from neuroprune.pruning import masks, saliency, schedules
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ class PruningSchedule:
     target_sparsity : float
         Share of the training baseline to remove by `end`, in (0, 1].
     start, end : int
-        The window of iterations, both inclusive; start == end prunes once.
+        The window of iterations, both inclusive; start == end prunes once. Iterations are those of `net.iteration`,
+        which counts on over several calls of `train`: after 1,000 steps a window begins at 1,001 or later, and one
+        that has passed already prunes to the target at once.
     frequency : int
         Prunes at start, every `frequency` iterations after, and at the end.
     method : str or function
@@ -66,7 +69,7 @@ class PruningSchedule:
         ramp = schedules.make(self.ramp, self.target_sparsity, self.start, self.end, self.frequency)
         object.__setattr__(self, "_ramp", ramp)
         saliency.scorer(self.method)
-        if not 0.0 <= self.regrow_fraction <= 1.0:
+        if not 0.0 <= check_number(self.regrow_fraction, "regrow_fraction") <= 1.0:
             raise ValueError(f"regrow_fraction must be in [0, 1], got {self.regrow_fraction}")
         if self.signals is not None and not callable(self.signals):
             raise TypeError(f"signals must be a function net -> dict, got {type(self.signals).__name__}")
@@ -103,6 +106,11 @@ class Listing:
 
     def __len__(self) -> int:
         return self.source.size
+
+    def __iter__(self) -> Iterator[tuple]:
+        """Rows: (source id, target id, weight), and the score where there is one."""
+        columns = (self.source, self.target, self.weight) + (() if self.score is None else (self.score,))
+        return zip(*(column.tolist() for column in columns), strict=True)
 
 
 class PruneResult:
@@ -145,6 +153,7 @@ class PruneResult:
 
     def _close(self, net: "Network") -> "PruneResult":
         self._after = net._graph
+        self.kept.flags.writeable = False
         self.sparsity = net.sparsity
         return self
 
@@ -184,7 +193,7 @@ class PruneResult:
         gradient = None if self._columns[1] is None else self._columns[1].copy()
         if self._before is not self._after:
             net._replace(self._before, weight, gradient)
-        net._gradient_ends = self._columns[2]
+            net._gradient_ends = self._columns[2]
         training_baseline, net._evolution_baseline, last_prune_iteration = self._counters
         if net._schedule is self._schedule:  # else they belong to a schedule that is no more
             net._training_baseline, net._last_prune_iteration = training_baseline, last_prune_iteration
@@ -211,8 +220,9 @@ def set_schedule(net: "Network", schedule: PruningSchedule | None) -> None:
 def maybe_prune(net: "Network", iteration: int) -> PruneResult | None:
     """Prune when the schedule fires at this iteration (counted from 1); None when it does not.
 
-    Fires at `start`, every `frequency` after, at `end`, and at the first call after `end` when none at or after
-    `end` has fired yet. A second call with the same iteration does nothing.
+    Fires at `start`, every `frequency` after up to `end`, and at the first call at or after `end` if the target is
+    not yet met; what grows after that stays. A second call with the same iteration does nothing, and neither does any
+    on a network that had no connections when the schedule was set.
 
     Raises
     ------
@@ -224,13 +234,20 @@ def maybe_prune(net: "Network", iteration: int) -> PruneResult | None:
     schedule, last = net._schedule, net._last_prune_iteration
     if schedule is None or iteration == last:
         return None
-    overdue = iteration >= schedule.end and (last is None or last < schedule.end)
-    inside = schedule.start <= iteration <= schedule.end
-    if not (overdue or inside and (iteration - schedule.start) % schedule.frequency == 0):
-        return None
     baseline = net._training_baseline
+    if not baseline:
+        return None
     desired = max(1, baseline - masks.count(schedule.sparsity(iteration), baseline))
+    inside = schedule.start <= iteration <= schedule.end
+    if not (inside and (iteration - schedule.start) % schedule.frequency == 0):
+        if iteration < schedule.end or (last is not None and last >= schedule.end):
+            return None
+        if net._graph.n_connections <= desired:
+            net._last_prune_iteration = int(iteration)  # the end has come, and what grows from now on stays
+            return None
     signals = {} if schedule.signals is None else schedule.signals(net)
+    if not isinstance(signals, dict):
+        raise TypeError(f"signals must give a dict of keyword to signal, got {type(signals).__name__}")
     result = _prune_to(net, desired, schedule.method, None, signals, schedule.regrow_fraction, schedule.candidates)
     net._last_prune_iteration = int(iteration)
     return result._close(net)
@@ -244,7 +261,8 @@ def prune_to_sparsity(net: "Network", target_sparsity: float, method: str | Call
     ----------
     target_sparsity : float
         At most 0.999 counts; 0 or less does nothing. The share is that of the evolutionary baseline, captured at
-        the first call with a positive target. At least one connection stays.
+        the first call with a positive target; `net.sparsity` counts from the training baseline instead as long as
+        a schedule is set. At least one connection stays.
     method : str or function
         A scorer of `npr.saliency.SCORERS` or any `f(weight, **signals)`; larger scores stay, and of equal ones the
         earlier in storage order (target, source) goes first.
@@ -274,6 +292,8 @@ def prune_to_sparsity(net: "Network", target_sparsity: float, method: str | Call
 def prune_evolutionary(net: "Network", target_sparsity: float, method: str | Callable, protect: Any, signals: dict,
                        regrow_fraction: float = 0.0) -> PruneResult:
     """`prune_to_sparsity` with regrowth, as evolution under pruning needs it."""
+    if isinstance(target_sparsity, (bool, str)) or not isinstance(target_sparsity, (Real, np.generic)):
+        raise TypeError(f"target_sparsity must be a number, got {target_sparsity!r}")
     target = float(target_sparsity)
     if target != target:
         raise ValueError("target_sparsity must be a number, got nan")
@@ -285,7 +305,7 @@ def prune_evolutionary(net: "Network", target_sparsity: float, method: str | Cal
     baseline = net._evolution_baseline or net._graph.n_connections
     desired = max(1, baseline - masks.count(target, baseline))
     result = _prune_to(net, desired, method, protect, signals, regrow_fraction)
-    net._evolution_baseline = baseline
+    net._evolution_baseline = baseline or None
     return result._close(net)
 
 
@@ -299,7 +319,10 @@ def _prune_to(net: "Network", desired: int, method: str | Callable, protect: Any
     if protect is not None and np.count_nonzero(protect) > desired:
         raise ValueError(f"protect must mark at most the {desired} connections that stay, got "
                          f"{np.count_nonzero(protect)}: lower the target sparsity")
+    graph = net._graph
     scores = _scores(net, method, signals)
+    if net._graph is not graph:
+        raise RuntimeError("a scorer must not rewire the network, but it did: only return scores")
     result = PruneResult(net, scores)
     grown = min(round(regrow_fraction * min(excess, desired)), desired - 1)
     places = Candidates(net._graph, candidates) if grown else None
@@ -338,8 +361,10 @@ def _scores(net: "Network", method: str | Callable, signals: dict) -> np.ndarray
         own["rng"] = net.rng
     if function is not saliency.magnitude:  # whose finite scores tell the same
         check_column(net._weight, net._weight.size, "net.connections.weight")
+    weight = net._weight.view()
+    weight.flags.writeable = False  # a scorer looks, and changes nothing
     try:
-        return saliency.score(function, net._weight, **{**own, **signals})
+        return saliency.score(function, weight, **{**own, **signals})
     except ValueError:
         check_column(net._weight, net._weight.size, "net.connections.weight")
         raise

@@ -35,7 +35,8 @@ def regrow(net: "Network", count: int, method: str | Callable = "random", candid
         called with blocks of candidates in storage order; the largest scores grow.
     candidates : "order", "layers", a bool array (N, N), or pairs of ids
         All free pairs that are legal in the present order; those between adjacent layers of a network made in
-        layers; those marked True at [target position, source position]; a (k, 2) array of (source_id, target_id).
+        layers; the legal ones of those marked True at [target position, source position]; a (k, 2) array of
+        (source_id, target_id), all of which must be legal.
     weight : float or array (count,), optional
         In storage order of the grown connections. By default U(-0.1, 0.1) at random places, 0 otherwise.
     data : (x, y), optional
@@ -72,7 +73,10 @@ def regrow(net: "Network", count: int, method: str | Callable = "random", candid
     if method == "random":
         grow_randomly(net, places, count, weights)
         return count
-    target, source = _best(net._graph, places, count, scores)
+    graph = net._graph
+    target, source = _best(graph, places, count, scores)
+    if net._graph is not graph:
+        raise RuntimeError("a method of regrow must not rewire the network, but it did: only return scores")
     late = net._graph.is_delayed(source, target) if net._graph.recurrent else None
     edit.merge(net, source, target, late, np.zeros(count) if weights is None else np.array(weights))
     return count
@@ -158,7 +162,9 @@ def _keys(graph: Graph, candidates: np.ndarray) -> np.ndarray:
     if candidates.dtype == np.bool_:
         if candidates.shape != (n, n):
             raise ValueError(f"a mask of candidates must have shape ({n}, {n}), got {candidates.shape}")
-        target, source = np.nonzero(candidates)
+        lowest, highest = graph.slots
+        column = np.arange(n)
+        target, source = np.nonzero(candidates & (lowest[:, None] <= column) & (column < highest[:, None]))
     else:
         positions = graph.positions(candidates)
         if (positions < 0).any():

@@ -1,12 +1,14 @@
 """Running a network: one row, many rows, sequences. These are methods of Network."""
 
 import os
+import reprlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neuroprune import activations, kernels
+from neuroprune.network.views import numbers
 
 if TYPE_CHECKING:
     from neuroprune.network.network import Network
@@ -47,7 +49,10 @@ def activate(net: "Network", x: Any, dtype: Any = None) -> np.ndarray:
     """
     graph = net._graph
     if dtype is None and graph.delayed is None:
-        x = np.array(x, np.float64)  # a fresh array: a read-only or strided one would compile the kernel again
+        try:
+            x = np.array(x, np.float64)  # a fresh array, as the machine code wants it
+        except (TypeError, ValueError):
+            raise TypeError(f"x must be numbers, got {reprlib.repr(x)}") from None
         if x.ndim == 1 and x.size == graph.n_inputs:
             out = np.empty(graph.n_outputs)
             global _run_row
@@ -56,7 +61,7 @@ def activate(net: "Network", x: Any, dtype: Any = None) -> np.ndarray:
                 _run_row = kernels.compile.entry(kernels.forward.run_row, *arguments)
             _run_row(*arguments)
             return out
-    x = np.asarray(x)
+    x = numbers(x, "x")
     if x.ndim not in (1, 2) or x.shape[-1] != graph.n_inputs:
         raise ValueError(f"x must have shape ({graph.n_inputs},) or (rows, {graph.n_inputs}), got {x.shape}")
     rows = np.atleast_2d(x)
@@ -77,7 +82,7 @@ def run(net: "Network", sequence: Any, dtype: Any = None) -> np.ndarray:
     >>> net.run([[1.0], [1.0], [1.0]]).ravel().tolist()
     [1.0, 2.0, 3.0]
     """
-    sequence = np.asarray(sequence)
+    sequence = numbers(sequence, "sequence")
     n_inputs = net._graph.n_inputs
     if sequence.ndim not in (2, 3) or sequence.shape[-1] != n_inputs:
         raise ValueError(f"sequence must have shape (steps, {n_inputs}) or (streams, steps, {n_inputs}), got "
@@ -117,7 +122,10 @@ def _run(net: "Network", x: np.ndarray, dtype: Any) -> np.ndarray:
 def outputs(net: "Network", x: np.ndarray, dtype: Any = None,
             state: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(outputs, state afterwards) of x (rows, steps, n_inputs) from a state (zeros when None); changes nothing."""
-    dtype = np.dtype(np.float64 if dtype is None else dtype)
+    try:
+        dtype = np.dtype(dtype)  # float64 for None
+    except TypeError:
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}") from None
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype}")
     graph = net._graph

@@ -129,17 +129,25 @@ class _Plan:
 
     def run(self, bar: Any) -> History:
         """Take the steps."""
+        if self.net._trail is not None:
+            raise RuntimeError("train must not be called while it runs on the same network: use net.copy()")
+        self.net._trail = []
+        try:
+            return self._loop(bar)
+        finally:
+            self.net._trail = None
+
+    def _loop(self, bar: Any) -> History:
         net, history = self.net, History()
         graph = net._graph
         moments = np.zeros((2, net._parameters.size))
         lowest, waited = np.inf, 0
         while len(history) < self.iterations:
-            result = prune.maybe_prune(net, net._iteration + 1)
-            if net._graph is not graph:
-                moments = _moved(moments, graph, net._graph)
-                graph = net._graph
-                if result is not None:
-                    moments[:, result._grown] = 0.0  # also where a connection went and grew again at once
+            prune.maybe_prune(net, net._iteration + 1)
+            for new in net._trail:  # graph by graph: what went and came again has no moments
+                moments = _moved(moments, graph, new)
+                graph = new
+            net._trail.clear()
             self._chunk(history, moments, self._steps(len(history)))
             if self.validation is not None and len(history) % self.validate_every == 0:
                 out = run.outputs(net, self.validation[0])[0]
@@ -194,6 +202,8 @@ class _Plan:
         graph, first = net._graph, net._iteration + 1
         if callable(self.learning_rate):
             rates = np.array([_within(self.learning_rate(first + i), "learning_rate") for i in range(steps)])
+            if net._graph is not graph:
+                raise RuntimeError("learning_rate must not rewire the network, but it did: rewire in the callback")
         else:
             rates = np.full(steps, float(self.learning_rate))
         order, starts = self._batches(len(history), steps)

@@ -246,6 +246,8 @@ class Connections(_View):
     def accumulated_gradient(self, values: Any) -> None:
         network = self._network
         if values is None:
+            if network._gradient is not None:
+                network._gradient.flags.writeable = False
             network._gradient = None
         elif network._gradient is None:
             column = np.zeros(network.graph.n_connections)
@@ -335,6 +337,8 @@ class Nodes(_View):
 
 def check_number(value: Any, name: str) -> float:
     """A finite float, or an error of one sentence."""
+    if isinstance(value, (bool, str)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -347,7 +351,10 @@ def check_number(value: Any, name: str) -> float:
 def numbers(values: Any, name: str, fresh: bool = False) -> np.ndarray:
     """A float64 array in C order, a new one when `fresh`, or an error that says what should have been one."""
     try:
-        return (np.array if fresh else np.asarray)(values, np.float64, order="C")
+        array = np.asarray(values)
+        if array.size and array.dtype.kind not in "iufb":
+            raise TypeError
+        return array.astype(np.float64, order="C", copy=fresh)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must be numbers, got {' '.join(reprlib.repr(values).split())}") from None
 
