@@ -228,6 +228,7 @@ def test_equals_looks_at_ids_delays_and_ends():
     assert not made().equals(made(hidden=6))
     assert not made().equals(made(late=True))
     assert not made(1, 2).equals(made(2, 1))
+    assert not made().equals(None) and not made().equals(3)
 
 
 @given(s.networks(max_hidden=3), s.networks(max_hidden=3))

@@ -122,6 +122,33 @@ def test_what_grows_again_where_it_went_starts_anew(choice, monkeypatch):
     assert_close(net, plain)
 
 
+@pytest.mark.parametrize("choice", ["momentum", "adam"])
+def test_what_a_callback_takes_away_and_puts_back_starts_anew(choice):
+    """A pair of ids that goes and comes within one callback, and a node whose id is given again."""
+    net, (x, t) = Network.dense([3, 4, 2], seed=1), data()
+    plain, states = bridge.plain(net), {}
+
+    def rewire(net, history):
+        if len(history) == 3:
+            net.disconnect(0, 5)
+            net.connect(0, 5, 0.5)
+        if len(history) == 5:
+            net.remove_node(8)
+            assert net.add_node(1, 5) == 8
+
+    net.train(x, t, 8, 0.02, CHOICES[choice][0], callback=rewire)
+    for step in range(1, 9):
+        plain, states = trained(plain, x, t, "mse", 1, choice, 0.02, states, step)
+        if step == 3:
+            plain = replace(plain, connections=plain.connections | {(0, 5): (0.5, False)})
+            del states[0, 5]
+        if step == 5:
+            rest = o.remove_node(plain, 8)
+            states = {key: state for key, state in states.items() if key in rest.connections or key in rest.bias}
+            plain = o.split(rest, 1, 5, activation="tanh")
+    assert_close(net, plain)
+
+
 # ---------------------------------------------------------------- the same bits in any chunks
 
 

@@ -308,10 +308,14 @@ REWIRINGS = {
 @pytest.mark.parametrize("rewire", REWIRINGS.values(), ids=REWIRINGS)
 def test_old_rows_and_columns_after_a_rewiring(rewire):
     net = small()
+    net.connections.accumulated_gradient = 1.0
     views = net.connections, net.nodes
     handles, parts = (net.connections[0], net.nodes[2]), (net.connections[:2], net.nodes[1:])
-    weight, bias = net.connections.weight, net.nodes.bias
+    weight, bias, gradient = net.connections.weight, net.nodes.bias, net.connections.accumulated_gradient
     rewire(net)
+    if gradient is not net.connections.accumulated_gradient:  # as_recurrent keeps the column, which stays live
+        with pytest.raises(ValueError, match="read-only"):
+            gradient[0] = 1.0
     for handle, name in ((handles[0], "weight"), (handles[0], "source"), (handles[0], "delayed"),
                          (handles[1], "bias"), (handles[1], "id"), (handles[1], "activation")):  # fmt: skip
         word = "connections" if handle is handles[0] else "nodes"
