@@ -48,7 +48,7 @@ def perform(net, edit, step):
             return net.remove_node(s.pick(number, net.nodes.id.tolist()[net.graph.n_inputs - 1:]))  # refused for ends
         if operation == "prune" and edit[2] == "snip":
             net.pruning = PruningSchedule(max(number, 0.1), step, step, method="snip", regrow_fraction=number)
-            return len(net.maybe_prune(step).removed)
+            return (result := net.maybe_prune(step)) and len(result.removed)  # None without connections
         if operation == "prune":
             return len(net.prune_to_sparsity(number, method=edit[2]).removed)
         if operation == "regrow":
