@@ -156,7 +156,8 @@ def test_ctrl_c_in_the_middle_of_a_training(folder: Path) -> None:
     write_plants(folder)
     command = [*COMMAND, "train", "plants.csv", "--target", "kind", "--steps", "100000000", "--out", "net.json"]
     process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               stdin=subprocess.DEVNULL)
+                               stdin=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # shells may ignore it
     seen = b""
     while b"/100000000 [" not in seen:  # the bar is there, so the training is on
         part = os.read(process.stderr.fileno(), 1000)
@@ -164,7 +165,10 @@ def test_ctrl_c_in_the_middle_of_a_training(folder: Path) -> None:
         seen += part
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and out == b""
     assert err.endswith(b"neuroprune: stopped by Ctrl-C\n") and b"Traceback" not in err
     assert [path.name for path in folder.iterdir()] == ["plants.csv"]
