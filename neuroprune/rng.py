@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+BELOW = {"pos": 625, "buffer_pos": 5, "has_uint32": 2, "uinteger": 2**32}
 
 
 def fresh_seed() -> int:
@@ -90,14 +91,34 @@ def from_state(state: dict) -> np.random.Generator:
     True
     """
     name = state.get("bit_generator") if isinstance(state, dict) else None
-    if name not in BIT_GENERATORS:
+    if not isinstance(name, str) or name not in BIT_GENERATORS:
         raise ValueError(f"the RNG state must name one of {', '.join(BIT_GENERATORS)}, got {name!r}")
     bits = getattr(np.random, name)(0)
-    arrays = {key: np.asarray(value, np.uint64) if isinstance(value, list) else value
-              for key, value in state["state"].items()} if isinstance(state.get("state"), dict) else None
-    try:
-        buffers = {key: np.asarray(value, np.uint64) for key, value in state.items() if isinstance(value, list)}
-        bits.state = {**state, "state": arrays, **buffers}
-    except (TypeError, ValueError, KeyError, OverflowError, AttributeError) as error:
-        raise ValueError(f"the RNG state must be a complete state of {name}, got a damaged one ({error})") from None
+    plain = to_json(state)
+    # numpy checks next to nothing: a position beyond its array makes the generator read other memory
+    fits = _fits(plain, to_json(bits.state))
+    if fits:
+        bits.state = _arrays(plain)
+    if not fits or to_json(bits.state) != plain:
+        raise ValueError(f"the RNG state must be a complete state of {name}, got a damaged one")
     return np.random.Generator(bits)
+
+
+def _fits(value: Any, pattern: Any, key: str = "") -> bool:
+    """Whether a state of JSON types has the keys, lengths and ranges of a real one."""
+    if isinstance(pattern, dict):
+        return (isinstance(value, dict) and value.keys() == pattern.keys()
+                and all(_fits(value[name], pattern[name], name) for name in pattern))
+    if isinstance(pattern, list):
+        word = 2**32 if len(pattern) == 624 else 2**64  # the Mersenne Twister has 624 words of 32 bits
+        return (isinstance(value, list) and len(value) == len(pattern)
+                and all(type(item) is int and 0 <= item < word for item in value))
+    if isinstance(pattern, int):
+        return type(value) is int and 0 <= value < BELOW.get(key, 2**128)
+    return value == pattern
+
+
+def _arrays(state: dict) -> dict:
+    """Lists as arrays, as numpy takes them."""
+    return {key: _arrays(value) if isinstance(value, dict) else np.array(value, np.uint64)
+            if isinstance(value, list) else value for key, value in state.items()}

@@ -66,13 +66,43 @@ def test_a_state_is_plain_and_a_copy():
     {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}, "has_uint32": 0, "uinteger": 0},
     {"bit_generator": "PCG64", "state": {"state": 2**200, "inc": 1}, "has_uint32": 0, "uinteger": 0},
     {"bit_generator": "PCG64", "state": {"state": None, "inc": None}, "has_uint32": 0, "uinteger": 0},
+    {"bit_generator": "MT19937", "state": {"key": [1, 2, 3], "pos": 0}},
     {"bit_generator": "MT19937", "state": {"key": "abc", "pos": 0}},
+    {"bit_generator": "MT19937", "state": [1, 2]},
+    {"bit_generator": "MT19937", "state": {"key": [1] * 624, "pos": 625}},  # would read other memory
+    {"bit_generator": "MT19937", "state": {"key": [1] * 624, "pos": -1}},
+    {"bit_generator": "MT19937", "state": {"key": [2**32] * 624, "pos": 0}},
+    {"bit_generator": "Philox", "state": {"counter": [1] * 4, "key": [1] * 2}, "buffer": [1] * 4, "buffer_pos": 5,
+     "has_uint32": 0, "uinteger": 0},
     {"bit_generator": ["PCG64"], "state": {"state": 1, "inc": 1}},
+    {"bit_generator": "Philox", "state": {"counter": [1], "key": [1]}, "buffer": [1], "buffer_pos": 0,
+     "has_uint32": 0, "uinteger": 0},
+    {"bit_generator": "SFC64", "state": {"state": [1]}, "has_uint32": 0, "uinteger": 0},
 ])  # fmt: skip
 def test_a_damaged_state_is_refused(state):
     with pytest.raises(ValueError, match="the RNG state must") as raised:
         rng.from_state(state)
     bridge.assert_one_sentence(raised)
+
+
+@pytest.mark.parametrize("bits", BITS)
+@given(data=st.data())
+def test_no_damaged_state_gets_through(bits, data):
+    """Any one value of a real state replaced by something: refused, or a generator that works."""
+    state = rng.to_json(np.random.Generator(getattr(np.random, bits)(0)).bit_generator.state)
+    inner = data.draw(st.booleans()) and isinstance(state["state"], dict)
+    place = state["state"] if inner else state
+    key = data.draw(st.sampled_from(sorted(place)))
+    numbers = st.integers(-(2**130), 2**130)
+    junk = st.one_of(st.none(), numbers, st.text(max_size=3), st.lists(st.integers(-1, 5), max_size=5),
+                     st.dictionaries(st.text(max_size=2), st.none(), max_size=1))  # fmt: skip
+    place[key] = data.draw(junk)
+    try:
+        made = rng.from_state(state)
+    except ValueError as error:
+        assert "the RNG state must" in str(error) and "\n" not in str(error)
+    else:
+        assert 0 <= made.random() < 1
 
 
 def test_seeds():
