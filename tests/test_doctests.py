@@ -44,10 +44,8 @@ def test_docstring_examples(name: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_readme_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("README.md is not written")
-    blocks = python_blocks(readme.read_text(encoding="utf-8"))
+    blocks = python_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert blocks, "README.md shows nothing"
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "readme"}
     for number, block in enumerate(blocks, start=1):
