@@ -313,6 +313,16 @@ def match(former, incoming, source, new_incoming, new_source):
 
 
 @jit
+def ends_fit(n, n_inputs, n_outputs, source, target, delayed):
+    """Whether no connection leads into an input and no forward one leaves an output or joins a node to itself."""
+    for edge in range(source.size):
+        late = delayed.size > 0 and delayed[edge]
+        if target[edge] < n_inputs or (not late and (source[edge] >= n - n_outputs or source[edge] == target[edge])):
+            return False
+    return True
+
+
+@jit
 def sound(incoming, source, delayed, n_inputs, n_outputs):
     """Whether connections are sorted, within range, into no input and, unless delayed, forward and from no output."""
     n = incoming.size - 1

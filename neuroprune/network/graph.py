@@ -243,7 +243,9 @@ def build(n_inputs: int, n_outputs: int, source_ids: np.ndarray, target_ids: np.
         source = _number(source_ids, n_inputs, n_outputs, hidden)
         target = _number(target_ids, n_inputs, n_outputs, hidden)
     n = n_fixed + hidden.size
-    check_ends(n, n_inputs, n_outputs, source, target, delayed, source_ids, target_ids)
+    delays = NO_DELAY if delayed is None else delayed
+    if not kernels.structure.ends_fit(n, n_inputs, n_outputs, source, target, delays):
+        check_ends(n, n_inputs, n_outputs, source, target, delayed, source_ids, target_ids)  # says which
     ids = np.concatenate([np.arange(n_inputs), hidden, np.arange(n_inputs, n_fixed)])
     return sort_nodes(n_inputs, n_outputs, ids, source, target, delayed)[:2]
 
