@@ -186,6 +186,29 @@ def assemble(cls: type["Network"], n_inputs: int, n_outputs: int, columns: tuple
     return cls(graph, weight[order], biases, code, default_code, seed)
 
 
+def over(graph: Graph, parameters: np.ndarray, code: np.ndarray, default_code: int, evolution_baseline: int | None,
+         seed: Any) -> "Network":
+    """A network on a block of weights and biases that is used as it is; the parts come from a sound network."""
+    from neuroprune.network.network import Network
+
+    net = object.__new__(Network)
+    count = graph.n_connections
+    net._graph = graph
+    net._parameters = parameters
+    net._weight = parameters[:count]
+    net._bias = parameters[count:]
+    net._code = code
+    net._default_code = default_code
+    net._gradient = net._state = net._schedule = net._training_baseline = net._last_prune_iteration = None
+    net._rng_state = net._trail = None
+    net._gradient_ends = False
+    net._evolution_baseline = evolution_baseline
+    net._iteration = 0
+    net._rng = seed if isinstance(seed, np.random.Generator) else None
+    net._seed = None if net._rng is not None else seed
+    return net
+
+
 def restore(cls: type["Network"], graph: Graph, weight: np.ndarray, bias: np.ndarray, names: list[str],
             rest: dict) -> "Network":
     """Put a network together from its parts, as `pickle` and `load` do."""

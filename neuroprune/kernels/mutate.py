@@ -1,0 +1,462 @@
+"""Mutation operators on one genome in its workspace, and programs of them.
+
+A program is a table of rows [instruction, a, b, c, d]; `choices` holds the activation codes that rows refer to. Every
+random number comes from `state` (see random.py). An operator that cannot act leaves the genome alone.
+"""
+
+import math
+
+import numpy as np
+
+from neuroprune.kernels import structure
+from neuroprune.kernels.compile import jit
+from neuroprune.kernels.random import below, normal, normals, sample, uniform, word
+
+(SKIP, JUMP, ADD_NODE, REMOVE_NODE, ADD_CONNECTION, REMOVE_CONNECTION, PERTURB_WEIGHTS, PERTURB_BIASES,
+ CHANGE_ACTIVATION, PRUNE, PRUNE_TO_SPARSITY, REGROW) = range(12)
+MAGNITUDE, MAGNITUDE_L2, RANDOM, GIVEN = range(4)
+ATTEMPTS = 50  # draws of a pair before the free places are listed
+NEW_WEIGHT = 0.1  # regrown weights are drawn from U(-NEW_WEIGHT, NEW_WEIGHT)
+MAX_SPARSITY = 0.999
+WORD = 4294967296.0
+
+
+@jit
+def half_even(value):
+    """Python's round of a number that is not negative."""
+    whole = math.floor(value)
+    rest = value - whole
+    if rest > 0.5 or (rest == 0.5 and whole % 2.0 == 1.0):
+        whole += 1.0
+    return int(whole)
+
+
+@jit
+def target_of(genome, edge):
+    """The node that a connection leads to."""
+    low, high = 0, genome.size[0]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if genome.incoming[middle] <= edge:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@jit
+def connected(genome, source, target):
+    """Whether a connection joins these positions."""
+    last = genome.incoming[target + 1]
+    place = structure.first_from(genome.source, genome.incoming[target], last, source)
+    return place < last and genome.source[place] == source
+
+
+@jit
+def insert_edge(genome, source, target, weight, late):
+    """Add a connection that fits the order."""
+    place = structure.first_from(genome.source, genome.incoming[target], genome.incoming[target + 1], source)
+    e = genome.size[1]
+    for i in range(e, place, -1):
+        genome.source[i] = genome.source[i - 1]
+        genome.weight[i] = genome.weight[i - 1]
+    genome.source[place] = source
+    genome.weight[place] = weight
+    if genome.delayed.size > 0:
+        for i in range(e, place, -1):
+            genome.delayed[i] = genome.delayed[i - 1]
+        genome.delayed[place] = late
+    for node in range(target + 1, genome.size[0] + 1):
+        genome.incoming[node] += 1
+    genome.size[1] = e + 1
+    genome.size[4] = 1
+
+
+@jit
+def keep_edges(genome, keep):
+    """Keep the marked connections."""
+    place = 0
+    edge = 0
+    for node in range(genome.size[0]):
+        last = genome.incoming[node + 1]
+        while edge < last:
+            genome.source[place] = genome.source[edge]
+            genome.weight[place] = genome.weight[edge]
+            if genome.delayed.size > 0:
+                genome.delayed[place] = genome.delayed[edge]
+            place += keep[edge]
+            edge += 1
+        genome.incoming[node + 1] = place
+    if place < genome.size[1]:
+        genome.size[4] = 1
+    genome.size[1] = place
+
+
+@jit
+def add_node(genome, n_outputs, code, state):
+    """Split a random connection; the new node's id is -1 - the row of its record in `splits`."""
+    n, e = genome.size[0], genome.size[1]
+    if e == 0:
+        return
+    split = below(state, e)
+    target, source = target_of(genome, split), genome.source[split]
+    late = genome.delayed.size > 0 and genome.delayed[split]
+    weight = genome.weight[split]
+    place = min(target, n - n_outputs)
+    record = genome.size[3]
+    genome.splits[record, 0], genome.splits[record, 1] = genome.ids[source], genome.ids[target]
+    genome.size[3] = record + 1
+    # take the connection out, make room for the node, put both halves in
+    for i in range(split, e - 1):
+        genome.source[i] = genome.source[i + 1]
+        genome.weight[i] = genome.weight[i + 1]
+    if genome.delayed.size > 0:
+        for i in range(split, e - 1):
+            genome.delayed[i] = genome.delayed[i + 1]
+    for i in range(e - 1):
+        genome.source[i] += genome.source[i] >= place
+    for node in range(target + 1, n + 1):
+        genome.incoming[node] -= 1
+    genome.incoming[n + 1] = genome.incoming[n]
+    for node in range(n, place, -1):
+        genome.incoming[node] = genome.incoming[node - 1]
+        genome.ids[node] = genome.ids[node - 1]
+        genome.code[node] = genome.code[node - 1]
+        genome.bias[node] = genome.bias[node - 1]
+    genome.ids[place], genome.code[place], genome.bias[place] = -1 - record, code, 0.0
+    genome.size[0], genome.size[1] = n + 1, e - 1
+    insert_edge(genome, source + (source >= place), place, 1.0, late)
+    insert_edge(genome, place, target + 1, weight, False)
+    if genome.size[2] > 0:
+        genome.size[2] += 1
+
+
+@jit
+def remove_node(genome, n_inputs, n_outputs, state):
+    """Remove a random hidden node with its connections, unless they are the last."""
+    n, e = genome.size[0], genome.size[1]
+    hidden = n - n_inputs - n_outputs
+    if hidden == 0:
+        return
+    node = n_inputs + below(state, hidden)
+    keep = np.ones(e, np.uint8)
+    left = e
+    for target in range(n):
+        for edge in range(genome.incoming[target], genome.incoming[target + 1]):
+            if target == node or genome.source[edge] == node:
+                keep[edge] = 0
+                left -= 1
+    if left == 0:
+        return
+    keep_edges(genome, keep)
+    for i in range(left):
+        genome.source[i] -= genome.source[i] > node
+    for i in range(node, n - 1):
+        genome.ids[i] = genome.ids[i + 1]
+        genome.code[i] = genome.code[i + 1]
+        genome.bias[i] = genome.bias[i + 1]
+        genome.incoming[i] = genome.incoming[i + 1]
+    genome.incoming[n - 1] = genome.incoming[n]
+    genome.size[0] = n - 1
+    genome.size[4] = 1
+
+
+@jit
+def reaches(genome, start, goal, seen, stack):
+    """Whether a forward path leads from position start to the later position goal, searched backwards."""
+    for node in range(start, goal + 1):
+        seen[node] = 0
+    stack[0] = goal
+    size = 1
+    while size > 0:
+        size -= 1
+        node = stack[size]
+        for edge in range(genome.incoming[node], genome.incoming[node + 1]):
+            source = genome.source[edge]
+            if source == start:
+                return True
+            if source > start and seen[source] == 0:
+                seen[source] = 1
+                stack[size] = source
+                size += 1
+    return False
+
+
+@jit
+def _reorder(genome, n_inputs, n_outputs, source, target, weight):
+    """Add a connection against the order of an acyclic genome: Kahn, the lowest former position first."""
+    n, e = genome.size[0], genome.size[1]
+    sources = np.empty(e + 1, np.int64)
+    targets = np.empty(e + 1, np.int64)
+    weights = np.empty(e + 1)
+    for node in range(n):
+        for edge in range(genome.incoming[node], genome.incoming[node + 1]):
+            sources[edge], targets[edge], weights[edge] = genome.source[edge], node, genome.weight[edge]
+    sources[e], targets[e], weights[e] = source, target, weight
+    position, _ = structure.arrange(n, n_inputs, n_outputs, sources, targets, genome.delayed)
+    for edge in range(e + 1):
+        sources[edge], targets[edge] = position[sources[edge]], position[targets[edge]]
+    order, incoming, _ = structure.pack(n, sources, targets)
+    for i in range(e + 1):
+        genome.source[i], genome.weight[i] = sources[order[i]], weights[order[i]]
+    ids, code, bias = genome.ids[:n].copy(), genome.code[:n].copy(), genome.bias[:n].copy()
+    for node in range(n):
+        place = position[node]
+        genome.ids[place], genome.code[place], genome.bias[place] = ids[node], code[node], bias[node]
+    genome.incoming[:n + 1] = incoming
+    genome.size[1] = e + 1
+    genome.size[4] = 1
+
+
+@jit
+def _free_pair(genome, n_inputs, n_outputs, state):
+    """List the legal free pairs and draw one; (-1, -1) when there is none."""
+    n = genome.size[0]
+    recurrent = genome.delayed.size > 0
+    sources = n if recurrent else n - n_outputs
+    free = np.ones((n, sources), np.uint8)  # [target, source]
+    starts = np.zeros(n + 1, np.int64)
+    for target in range(n_inputs, n):
+        for edge in range(genome.incoming[target], genome.incoming[target + 1]):
+            free[target, genome.source[edge]] = 0
+        if not recurrent:
+            free[target, min(target, sources - 1)] *= target >= sources
+    if not recurrent:  # whoever comes after a target and is reached from it must not feed it
+        ahead = np.empty(n, np.uint8)
+        for target in range(n_inputs, sources):
+            for node in range(target, sources):
+                ahead[node] = node == target
+            for node in range(target + 1, sources):
+                for edge in range(genome.incoming[node], genome.incoming[node + 1]):
+                    if genome.source[edge] >= target and ahead[genome.source[edge]] == 1:
+                        ahead[node] = 1
+                        free[target, node] = 0
+                        break
+    for target in range(n):
+        starts[target + 1] = starts[target]
+        if target >= n_inputs:
+            for source in range(sources):
+                starts[target + 1] += free[target, source]
+    if starts[n] == 0:
+        return -1, -1
+    rank = below(state, starts[n])
+    target = 0
+    while starts[target + 1] <= rank:
+        target += 1
+    rank -= starts[target]
+    source = 0
+    while rank > 0 or free[target, source] == 0:
+        rank -= free[target, source]
+        source += 1
+    return source, target
+
+
+@jit
+def add_connection(genome, n_inputs, n_outputs, power, state):
+    """Join a uniformly drawn legal pair, also against the present order; the weight is normal with this deviation."""
+    n = genome.size[0]
+    recurrent = genome.delayed.size > 0
+    sources = n if recurrent else n - n_outputs
+    seen = np.empty(n, np.uint8)
+    stack = np.empty(n, np.int64)
+    source = target = -1
+    attempt = 0
+    while source < 0 and attempt < ATTEMPTS:
+        source, target = below(state, sources), n_inputs + below(state, n - n_inputs)
+        taken = connected(genome, source, target)
+        if not recurrent and not taken and source >= target:
+            taken = source == target or reaches(genome, target, source, seen, stack)
+        if taken:
+            source = -1
+        attempt += 1
+    if source < 0:
+        source, target = _free_pair(genome, n_inputs, n_outputs, state)
+        if source < 0:
+            return
+    weight = power * normal(state)
+    if recurrent or source < target:
+        insert_edge(genome, source, target, weight, recurrent and (source >= target or source >= n - n_outputs))
+    else:
+        _reorder(genome, n_inputs, n_outputs, source, target, weight)
+    if genome.size[2] > 0:
+        genome.size[2] += 1
+
+
+@jit
+def remove_connection(genome, state):
+    """Remove a random connection, unless it is the last."""
+    e = genome.size[1]
+    if e <= 1:
+        return
+    place = below(state, e)
+    target = target_of(genome, place)
+    for i in range(place, e - 1):
+        genome.source[i] = genome.source[i + 1]
+        genome.weight[i] = genome.weight[i + 1]
+        if genome.delayed.size > 0:
+            genome.delayed[i] = genome.delayed[i + 1]
+    for node in range(target + 1, genome.size[0] + 1):
+        genome.incoming[node] -= 1
+    genome.size[1] = e - 1
+    genome.size[4] = 1
+
+
+@jit
+def perturb(column, first, last, rate, power, replace_rate, replace_power, state):
+    """Each number changes with probability `rate`: by a normal step, or, in a share of the cases, to a new number.
+
+    One word decides for each number; normals are drawn only for those that change.
+    """
+    change = rate * WORD
+    replace = rate * replace_rate * WORD
+    count = 0
+    for _ in range(first, last):
+        count += 1
+    chosen = np.empty(count, np.int64)
+    words = np.empty(count)
+    changed = 0
+    for i in range(first, last):
+        drawn = float(word(state))
+        chosen[changed] = i
+        words[changed] = drawn
+        changed += drawn < change
+    steps = np.empty(changed + 1)
+    normals(state, changed, steps)
+    for j in range(changed):
+        i = chosen[j]
+        column[i] = replace_power * steps[j] if words[j] < replace else column[i] + power * steps[j]
+
+
+@jit
+def change_activation(genome, n_inputs, rate, choices, first, count, state):
+    """Each hidden node's and output's activation is drawn anew with probability `rate`."""
+    for node in range(n_inputs, genome.size[0]):
+        if uniform(state) < rate:
+            genome.code[node] = choices[first + below(state, count)]
+
+
+@jit
+def keep_best(scores, drop, keep):
+    """Mark all but the `drop` lowest scores; of equal ones the earlier go first."""
+    count = scores.size
+    if drop == 0:
+        keep[:count] = 1
+        return
+    value = np.partition(scores, drop - 1)[drop - 1]
+    equals = drop
+    for i in range(count):
+        equals -= scores[i] < value
+    for i in range(count):
+        goes = scores[i] < value
+        if scores[i] == value and equals > 0:
+            equals -= 1
+            goes = True
+        keep[i] = not goes
+
+
+@jit
+def prune_to(genome, desired, method, given, state):
+    """Remove the lowest scores until `desired` connections are left; `given` are scores of one's own."""
+    e = genome.size[1]
+    if e <= desired:
+        return
+    scores = np.empty(e)
+    for i in range(e):
+        if method == RANDOM:
+            scores[i] = uniform(state)
+        elif method == GIVEN:
+            scores[i] = given[i]
+        elif method == MAGNITUDE_L2:
+            scores[i] = genome.weight[i] * genome.weight[i]
+        else:
+            scores[i] = abs(genome.weight[i])
+    keep = np.empty(e, np.uint8)
+    keep_best(scores, e - desired, keep)
+    keep_edges(genome, keep)
+
+
+@jit
+def slots(genome, n_inputs, n_outputs):
+    """Legal sources 0 <= s < highest of each target in the present order."""
+    n = genome.size[0]
+    highest = np.empty(n, np.int64)
+    for node in range(n):
+        highest[node] = 0 if node < n_inputs else (n if genome.delayed.size > 0 else min(node, n - n_outputs))
+    return np.zeros(n, np.int64), highest
+
+
+@jit
+def regrow(genome, n_inputs, n_outputs, count, state):
+    """Grow so many connections at uniformly drawn free places of the present order, as many as there is room for."""
+    n, e = genome.size[0], genome.size[1]
+    lowest, highest = slots(genome, n_inputs, n_outputs)
+    incoming = genome.incoming[:n + 1].copy()
+    before = structure.free_before(incoming, genome.source[:e].copy(), lowest, highest)
+    count = min(count, before[n])
+    if count <= 0:
+        return
+    ranks = sample(before[n], count, state)
+    targets, sources = structure.free_slots(incoming, genome.source[:e].copy(), lowest, before, ranks)
+    for i in range(count):
+        late = genome.delayed.size > 0 and (sources[i] >= targets[i] or sources[i] >= n - n_outputs)
+        insert_edge(genome, sources[i], targets[i], NEW_WEIGHT * (2.0 * uniform(state) - 1.0), late)
+
+
+@jit
+def prune_to_sparsity(genome, n_inputs, n_outputs, target, regrow_fraction, method, given, state):
+    """Prune to a share of the evolutionary baseline, captured now where there is none.
+
+    Some of what goes grows anew elsewhere: round(regrow_fraction * min(excess, desired)), at most desired - 1. Returns
+    (removed, regrown).
+    """
+    e = genome.size[1]
+    if target <= 0.0 or e == 0:
+        return 0, 0
+    if genome.size[2] == 0:
+        genome.size[2] = e
+    baseline = genome.size[2]
+    desired = max(1, baseline - half_even(min(target, MAX_SPARSITY) * baseline))
+    if e <= desired:
+        return 0, 0
+    grown = min(half_even(regrow_fraction * min(e - desired, desired)), desired - 1)
+    prune_to(genome, desired - grown, method, given, state)
+    removed = e - genome.size[1]
+    regrow(genome, n_inputs, n_outputs, grown, state)
+    return removed, genome.size[1] - e + removed
+
+
+@jit
+def run_program(genome, n_inputs, n_outputs, default_code, program, choices, state):
+    """Apply the instructions in order. SKIP a b: with probability 1 - a leave out the next b; JUMP b: leave out b."""
+    row = 0
+    nothing = np.empty(0)
+    while row < program.shape[0]:
+        what, a, b = int(program[row, 0]), program[row, 1], program[row, 2]
+        c, d = program[row, 3], program[row, 4]
+        e = genome.size[1]
+        if what == SKIP:
+            if uniform(state) >= a:
+                row += int(b)
+        elif what == JUMP:
+            row += int(b)
+        elif what == ADD_NODE:
+            add_node(genome, n_outputs, default_code, state)
+        elif what == REMOVE_NODE:
+            remove_node(genome, n_inputs, n_outputs, state)
+        elif what == ADD_CONNECTION:
+            add_connection(genome, n_inputs, n_outputs, a, state)
+        elif what == REMOVE_CONNECTION:
+            remove_connection(genome, state)
+        elif what == PERTURB_WEIGHTS:
+            perturb(genome.weight, 0, e, a, b, c, d, state)
+        elif what == PERTURB_BIASES:
+            perturb(genome.bias, n_inputs, genome.size[0], a, b, c, d, state)
+        elif what == CHANGE_ACTIVATION:
+            change_activation(genome, n_inputs, a, choices, int(b), int(c), state)
+        elif what == PRUNE:
+            prune_to(genome, max(1, e - half_even(a * e)), int(b), nothing, state)
+        elif what == PRUNE_TO_SPARSITY:
+            prune_to_sparsity(genome, n_inputs, n_outputs, a, 0.0, int(b), nothing, state)
+        elif what == REGROW:
+            regrow(genome, n_inputs, n_outputs, int(a), state)
+        row += 1
