@@ -1,11 +1,14 @@
 """Neuroevolution on networks that are trained and pruned while they live.
 
 Networks: `Network`, `Graph`, `PruningSchedule`, `PruneResult`, `register_activation`.
-Evolution: `GenerationPruning`, `AdaptivePruning`.
+Evolution: operators `mutation`, `crossover`, `distance`, `Innovations`; `GenerationPruning`, `AdaptivePruning`.
 Pruning core, for arrays of any rank and library: `score`, `saliency`, `masks`, `schedules`.
 """
 
 from neuroprune.activations import register_activation
+from neuroprune.evolution import mutation
+from neuroprune.evolution.crossover import crossover, distance
+from neuroprune.evolution.innovation import Innovations
 from neuroprune.evolution.pruning import AdaptivePruning, GenerationPruning
 from neuroprune.network.graph import Graph
 from neuroprune.network.history import History
@@ -17,6 +20,7 @@ from neuroprune.pruning.saliency import score
 __version__ = "0.1.0"
 
 __all__ = [
-    "AdaptivePruning", "GenerationPruning", "Graph", "History", "Network", "PruneResult", "PruningSchedule", "masks",
-    "register_activation", "saliency", "schedules", "score",
+    "AdaptivePruning", "GenerationPruning", "Graph", "History", "Innovations", "Network", "PruneResult",
+    "PruningSchedule", "crossover", "distance", "masks", "mutation", "register_activation", "saliency", "schedules",
+    "score",
 ]

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from neuroprune.network.network import Network
 
 THREADED_EDGES = 100_000  # connections of a batch from which threads pay
-STARTS = ("node_start", "edge_start")
 
 
 class Genomes(Sequence):
@@ -65,14 +64,14 @@ class Genomes(Sequence):
 
     @classmethod
     def pack(cls, networks: Sequence["Network"]) -> "Genomes":
-        """Copy networks, which must agree in inputs, outputs, recurrence and default activation."""
+        """Copy networks, which must agree in inputs, outputs and recurrence; new nodes get the first one's default."""
         if not networks:
             raise ValueError("genomes must be at least one network, got none")
-        kinds = {(net.graph.n_inputs, net.graph.n_outputs, net.graph.recurrent, net._default_code) for net in networks}
+        kinds = {(net.graph.n_inputs, net.graph.n_outputs, net.graph.recurrent) for net in networks}
         if len(kinds) > 1:
-            raise ValueError("networks must agree in inputs, outputs, recurrence and default activation, got "
+            raise ValueError("networks must agree in inputs, outputs and recurrence, got "
                              f"{len(kinds)} kinds: bring them to one shape first")
-        result = cls.room_for(*kinds.pop(), [net.graph.n_nodes for net in networks],
+        result = cls.room_for(*kinds.pop(), networks[0]._default_code, [net.graph.n_nodes for net in networks],
                               [net.graph.n_connections for net in networks])
         columns = result.columns
         for i, net in enumerate(networks):

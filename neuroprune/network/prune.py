@@ -248,7 +248,7 @@ def maybe_prune(net: "Network", iteration: int) -> PruneResult | None:
     signals = {} if schedule.signals is None else schedule.signals(net)
     if not isinstance(signals, dict):
         raise TypeError(f"signals must give a dict of keyword to signal, got {type(signals).__name__}")
-    result = _prune_to(net, desired, schedule.method, None, signals, schedule.regrow_fraction, schedule.candidates)
+    result = prune_to(net, desired, schedule.method, None, signals, schedule.regrow_fraction, schedule.candidates)
     net._last_prune_iteration = int(iteration)
     return result._close(net)
 
@@ -304,12 +304,12 @@ def prune_evolutionary(net: "Network", target_sparsity: float, method: str | Cal
     target = min(target, MAX_EVOLUTIONARY_SPARSITY)
     baseline = net._evolution_baseline or net._graph.n_connections
     desired = max(1, baseline - masks.count(target, baseline))
-    result = _prune_to(net, desired, method, protect, signals, regrow_fraction)
+    result = prune_to(net, desired, method, protect, signals, regrow_fraction)
     net._evolution_baseline = baseline or None
     return result._close(net)
 
 
-def _prune_to(net: "Network", desired: int, method: str | Callable, protect: Any, signals: dict,
+def prune_to(net: "Network", desired: int, method: str | Callable, protect: Any, signals: dict,
               regrow_fraction: float = 0.0, candidates: Any = "order") -> PruneResult:
     """Remove the lowest scores until `desired` connections are left, some of them grown anew."""
     count = net._graph.n_connections
