@@ -1,15 +1,21 @@
 """Neuroevolution on networks that are trained and pruned while they live.
 
 Networks: `Network`, `Graph`, `PruningSchedule`, `PruneResult`, `register_activation`.
-Evolution: operators `mutation`, `crossover`, `distance`, `Innovations`; `GenerationPruning`, `AdaptivePruning`.
+Evolution: `Population`, `Settings`, `GenerationPruning`, `AdaptivePruning`, `Checkpoint`, `Species`,
+`EvolutionHistory`; operators for any loop: `mutation`, `crossover`, `distance`, `Innovations`.
 Pruning core, for arrays of any rank and library: `score`, `saliency`, `masks`, `schedules`.
 """
 
 from neuroprune.activations import register_activation
 from neuroprune.evolution import mutation
+from neuroprune.evolution.checkpoint import Checkpoint
 from neuroprune.evolution.crossover import crossover, distance
+from neuroprune.evolution.history import EvolutionHistory
 from neuroprune.evolution.innovation import Innovations
+from neuroprune.evolution.population import Population
 from neuroprune.evolution.pruning import AdaptivePruning, GenerationPruning
+from neuroprune.evolution.settings import Settings
+from neuroprune.evolution.species import Species
 from neuroprune.network.graph import Graph
 from neuroprune.network.history import History
 from neuroprune.network.network import Network
@@ -20,7 +26,7 @@ from neuroprune.pruning.saliency import score
 __version__ = "0.1.0"
 
 __all__ = [
-    "AdaptivePruning", "GenerationPruning", "Graph", "History", "Innovations", "Network", "PruneResult",
-    "PruningSchedule", "crossover", "distance", "masks", "mutation", "register_activation", "saliency", "schedules",
-    "score",
+    "AdaptivePruning", "Checkpoint", "EvolutionHistory", "GenerationPruning", "Graph", "History", "Innovations",
+    "Network", "Population", "PruneResult", "PruningSchedule", "Settings", "Species", "crossover", "distance", "masks",
+    "mutation", "register_activation", "saliency", "schedules", "score",
 ]

@@ -40,7 +40,7 @@ def dense(cls: type["Network"], sizes: Iterable[int], activation: str = "tanh", 
     """
     if not isinstance(sizes, Iterable):
         raise TypeError(f"sizes must list the nodes of each layer, inputs first, got {sizes!r}")
-    sizes = tuple(_count(size, "a layer", 1) for size in sizes)
+    sizes = tuple(count_of(size, "a layer", 1) for size in sizes)
     if len(sizes) < 2:
         raise ValueError(f"sizes must name at least the inputs and the outputs, got {len(sizes)}")
     hidden_code, output_code = activations.code(activation), activations.code(output_activation)
@@ -85,8 +85,8 @@ def random(cls: type["Network"], n_inputs: int, n_outputs: int, n_hidden: int, n
     >>> npr.Network.random(3, 2, 4, 20, recurrent=True, seed=0)
     <Network: 3 inputs, 4 hidden, 2 outputs, 20 connections, recurrent>
     """
-    n_inputs, n_outputs = _count(n_inputs, "n_inputs", 1), _count(n_outputs, "n_outputs", 1)
-    n_hidden, n_connections = _count(n_hidden, "n_hidden", 0), _count(n_connections, "n_connections", 0)
+    n_inputs, n_outputs = count_of(n_inputs, "n_inputs", 1), count_of(n_outputs, "n_outputs", 1)
+    n_hidden, n_connections = count_of(n_hidden, "n_hidden", 0), count_of(n_connections, "n_connections", 0)
     hidden_code, output_code = activations.code(activation), activations.code(output_activation)
     n = n_inputs + n_hidden + n_outputs
     check_size(n_connections, n)
@@ -157,7 +157,7 @@ def assemble(cls: type["Network"], n_inputs: int, n_outputs: int, columns: tuple
              bias: Any, activation: str | Mapping[int, str], default_activation: str, delayed: Any, seed: Any,
              hidden: np.ndarray | None = None) -> "Network":
     """A network from columns by id; `hidden` gives the hidden ids in the order in which ready ones are taken."""
-    n_inputs, n_outputs = _count(n_inputs, "n_inputs", 1), _count(n_outputs, "n_outputs", 1)
+    n_inputs, n_outputs = count_of(n_inputs, "n_inputs", 1), count_of(n_outputs, "n_outputs", 1)
     source, target, weight = columns
     if not np.isfinite(weight).all():
         i = int(np.argmin(np.isfinite(weight)))
@@ -228,7 +228,7 @@ def _with_rng(net: "Network", generator: np.random.Generator) -> "Network":
     return net
 
 
-def _count(value: Any, name: str, least: int) -> int:
+def count_of(value: Any, name: str, least: int) -> int:
     """An integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
