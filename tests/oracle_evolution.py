@@ -5,6 +5,7 @@ changes its arguments.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -119,20 +120,19 @@ def distance(first, second, disjoint, difference):
 def crossed(fitter, other, from_other):
     """Child of the wiring of the fitter; `from_other(gene)` says which matching genes come from the other.
 
-    A gene is ("weight", pair), ("bias", id) or ("activation", id).
+    A gene is a pair (its weight) or an id (bias and activation of a node).
     """
-    mixed = {
-        pair: (other.connections[pair][0], late)
-        if pair in other.connections and from_other(("weight", pair)) else (weight, late)
-        for pair, (weight, late) in fitter.connections.items()
-    }  # fmt: skip
-    return type(fitter)(
-        fitter.n_inputs, fitter.n_outputs, list(fitter.order),
-        {n: other.bias[n] if n in other.bias and from_other(("bias", n)) else v for n, v in fitter.bias.items()},
-        {n: other.activation[n] if n in other.activation and from_other(("activation", n)) else v
-         for n, v in fitter.activation.items()},
-        mixed, fitter.recurrent,
-    )  # fmt: skip
+    nodes = {node for node in fitter.order if node in other.bias and from_other(node)}
+    pairs = {pair for pair in fitter.connections if pair in other.connections and from_other(pair)}
+    return replace(
+        fitter,
+        bias={node: (other if node in nodes else fitter).bias[node] for node in fitter.order},
+        activation={node: (other if node in nodes else fitter).activation[node] for node in fitter.order},
+        connections={
+            pair: ((other if pair in pairs else fitter).connections[pair][0], late)
+            for pair, (_, late) in fitter.connections.items()
+        },
+    )
 
 
 # ---------------------------------------------------------------- species
