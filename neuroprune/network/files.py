@@ -8,21 +8,16 @@ Format version 1. Scalars and names are the header; numbers are columns:
     mask (N, N)  pairs (k, 2)                                              candidates of the schedule, one of them
 """
 
-import io
 import json
-import math
-import re
 import reprlib
-import struct
-import zipfile
-import zlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neuroprune import activations, rng
-from neuroprune.network import create
+from neuroprune.network import archive, create
 from neuroprune.network.atomic import write_atomically
 from neuroprune.network.graph import Graph
 from neuroprune.network.prune import PruningSchedule
@@ -33,10 +28,7 @@ if TYPE_CHECKING:
     from neuroprune.network.network import Network
 
 FORMAT, VERSION = "neuroprune network", 1
-MAX_BYTES = 2**33  # 8 GiB of columns; a file that claims more is refused before anything is read
 MAX_TEXT = 2**30  # 1 GiB of JSON
-MAX_INTEGER = 2**63 - 1
-SMALL, MAX_RATIO = 2**26, 100  # columns beyond 64 MiB may have at most so many times the bytes of their file
 COLUMNS = {"ids": "<i8", "bias": "<f8", "activation": "|u1", "source": "<i8", "target": "<i8", "weight": "<f8",
            "delayed": "|b1", "gradient": "<f8", "state": "<f8", "mask": "|b1", "pairs": "<i8"}
 OPTIONAL = ("delayed", "gradient", "state", "mask", "pairs")
@@ -44,11 +36,6 @@ TABLES = ("state", "mask", "pairs")  # of two axes
 HEADER = ("format", "version", "n_inputs", "n_outputs", "layer_sizes", "activations", "default_activation",
           "gradient_ends", "schedule", "training_baseline", "evolution_baseline", "last_prune_iteration", "iteration",
           "seed", "rng_state")
-NPY_MAGIC = b"\x93NUMPY\x01\x00"
-NPY_HEADER = re.compile(r"\{'descr': '(.{3})', 'fortran_order': False, "
-                        r"'shape': \((\d{1,18}),(?: (\d{1,18}))?\), \} *\n")
-DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, EOFError, MemoryError, OSError,
-          RecursionError, NotImplementedError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 def save(net: "Network", path: Any) -> None:
@@ -84,31 +71,7 @@ def save(net: "Network", path: Any) -> None:
             raise ValueError(f"a .json file must have at most {MAX_TEXT} bytes, got {len(text)}: save as .npz")
         write_atomically(path, lambda file: file.write(text), text=True)
         return
-    members = {"header": np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8), **columns}
-    size = sum(column.nbytes for column in members.values())
-    if size > MAX_BYTES:
-        raise ValueError(f"a file must hold at most {MAX_BYTES} bytes of columns, got {size}")
-
-    def write(file: Any) -> None:
-        _write_members(file, members, zipfile.ZIP_DEFLATED)
-        if size > _most_bytes(file.tell()):
-            file.seek(0)
-            file.truncate()
-            _write_members(file, members, zipfile.ZIP_STORED)
-
-    write_atomically(path, write)
-
-
-def _write_members(file: Any, members: dict[str, np.ndarray], compression: int) -> None:
-    with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
-        for name, column in members.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:  # dated 1980 whenever it is written
-                np.lib.format.write_array(member, np.ascontiguousarray(column), allow_pickle=False)
-
-
-def _most_bytes(size: int) -> int:
-    """How many bytes of columns a file of this size may claim to hold."""
-    return min(max(SMALL, MAX_RATIO * size), MAX_BYTES)
+    archive.write(path, header, columns)
 
 
 def load(cls: type["Network"], path: Any) -> "Network":
@@ -123,16 +86,11 @@ def load(cls: type["Network"], path: Any) -> "Network":
         When the file cannot be read.
     """
     path = Path(path)
-    read = _read_json if _suffix(path) == ".json" else _read_npz
-    size = path.stat().st_size
-    content = path.read_bytes() if size <= MAX_BYTES else b""
-    try:
-        if size > MAX_BYTES:
-            raise ValueError(f"it must have at most {MAX_BYTES} bytes, got {size}")
-        return assemble(cls, *read(content))
-    except DAMAGE as error:
-        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
-        raise ValueError(f"{path} must be a network written by net.save, got a file that is not: {reason}") from None
+    if _suffix(path) == ".json":
+        read = _read_json
+    else:
+        read = partial(archive.read, known=COLUMNS, tables=TABLES)
+    return archive.load(path, "a network written by net.save", lambda content: assemble(cls, *read(content)))
 
 
 def describe(net: "Network") -> tuple[dict, dict[str, np.ndarray]]:
@@ -197,15 +155,15 @@ def assemble(cls: type["Network"], header: dict, columns: dict[str, np.ndarray])
         raise ValueError("activations must be a list of names")
     for name in [*names, header["default_activation"]]:
         activations.code(name)
-    index = _sized(columns["activation"], (n,), "activation")
+    index = archive.sized(columns["activation"], (n,), "activation")
     if index.max(initial=0) >= len(names):
         raise ValueError(f"activation must index {len(names)} names, got {index.max()}")
-    bias = check_column(_sized(columns["bias"], (n,), "bias"), n, "bias")
+    bias = check_column(archive.sized(columns["bias"], (n,), "bias"), n, "bias")
     if bias[:graph.n_inputs].any():
         raise ValueError("bias must be 0 for inputs")
     gradient, state = columns.get("gradient"), columns.get("state")
     if gradient is not None:
-        gradient = np.array(check_column(_sized(gradient, (count,), "gradient"), count, "gradient"))
+        gradient = np.array(check_column(archive.sized(gradient, (count,), "gradient"), count, "gradient"))
     if state is not None:
         if state.shape == (0,):
             state = state.reshape(0, n)  # JSON does not tell the width of no rows
@@ -218,19 +176,20 @@ def assemble(cls: type["Network"], header: dict, columns: dict[str, np.ndarray])
         "default": header["default_activation"], "gradient": gradient, "gradient_ends": header["gradient_ends"],
         "state": state, "schedule": _schedule_from_json(header["schedule"], columns),
         "rng_state": _checked_rng_state(header["rng_state"]),
-        "iteration": _integer(header["iteration"], "iteration"),
-        **{key: None if header[key] is None else _integer(header[key], key)
+        "iteration": archive.integer(header["iteration"], "iteration"),
+        **{key: None if header[key] is None else archive.integer(header[key], key)
            for key in ("training_baseline", "evolution_baseline", "last_prune_iteration")},
-        "seed": None if header["seed"] is None else _integer(header["seed"], "seed", most=None),
+        "seed": None if header["seed"] is None else archive.integer(header["seed"], "seed", most=None),
     }
     if (rest["schedule"] is None) != (rest["training_baseline"] is None):
         raise ValueError("training_baseline must be there exactly when there is a schedule")
-    weight = check_column(_sized(columns["weight"], (count,), "weight"), count, "weight")
+    weight = check_column(archive.sized(columns["weight"], (count,), "weight"), count, "weight")
     return create.restore(cls, graph, weight, bias, [names[i] for i in index.tolist()], rest)
 
 
 def _graph(header: dict, columns: dict[str, np.ndarray]) -> Graph:
-    n_inputs, n_outputs = _integer(header["n_inputs"], "n_inputs", 1), _integer(header["n_outputs"], "n_outputs", 1)
+    n_inputs = archive.integer(header["n_inputs"], "n_inputs", 1)
+    n_outputs = archive.integer(header["n_outputs"], "n_outputs", 1)
     ids, fixed = columns["ids"], n_inputs + n_outputs
     if ids.ndim != 1 or ids.size < fixed:
         raise ValueError(f"ids must name at least {fixed} nodes, got {ids.size}")
@@ -241,14 +200,14 @@ def _graph(header: dict, columns: dict[str, np.ndarray]) -> Graph:
         raise ValueError("ids must be those of the inputs, different hidden ones, and those of the outputs")
     n, count = ids.size, columns["source"].size
     empty = Graph(n_inputs, n_outputs, np.array(ids), np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
-    source = empty.positions(_sized(columns["source"], (count,), "source"))
-    target = empty.positions(_sized(columns["target"], (count,), "target"))
+    source = empty.positions(archive.sized(columns["source"], (count,), "source"))
+    target = empty.positions(archive.sized(columns["target"], (count,), "target"))
     if (source < 0).any() or (target < 0).any():
         raise ValueError("source and target must be ids of nodes")
     if (np.diff(target * n + source) <= 0).any():
         raise ValueError("connections must be sorted by target and source, each once")
     delayed = columns.get("delayed")
-    late = np.zeros(count, np.bool_) if delayed is None else _sized(delayed, (count,), "delayed")
+    late = np.zeros(count, np.bool_) if delayed is None else archive.sized(delayed, (count,), "delayed")
     if (target < n_inputs).any() or (~late & ((source >= target) | (source >= n - n_outputs))).any():
         raise ValueError("connections must lead forward in the order of the nodes, from no output and into no input, "
                          "unless they are delayed")
@@ -256,7 +215,7 @@ def _graph(header: dict, columns: dict[str, np.ndarray]) -> Graph:
     if sizes is not None:
         if not isinstance(sizes, list):
             raise ValueError(f"layer_sizes must be a list or null, got {reprlib.repr(sizes)}")
-        sizes = tuple(_integer(size, "a layer size", 1) for size in sizes)
+        sizes = tuple(archive.integer(size, "a layer size", 1) for size in sizes)
         if len(sizes) < 2 or sum(sizes) != n or sizes[0] != n_inputs or sizes[-1] != n_outputs:
             raise ValueError(f"layer_sizes must add up to {n} nodes, got {sizes}")
     incoming = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=n))])
@@ -309,23 +268,9 @@ def _checked_rng_state(state: Any) -> dict | None:
 def _read_json(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
     if len(content) > MAX_TEXT:
         raise ValueError(f"the file must have at most {MAX_TEXT} bytes, got {len(content)}")
-    data = _object(content)
+    data = archive.object_of(content)
     columns = {name: _column(data.pop(name), name, np.dtype(dtype)) for name, dtype in COLUMNS.items() if name in data}
     return data, columns
-
-
-def _object(text: bytes) -> dict:
-    data = json.loads(text.decode("utf-8"), object_pairs_hook=_entries)
-    if not isinstance(data, dict):
-        raise ValueError(f"there must be one JSON object, got {type(data).__name__}")
-    return data
-
-
-def _entries(pairs: list[tuple[str, Any]]) -> dict:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        raise ValueError("each entry of a JSON object must be there once")
-    return entries
 
 
 def _column(values: Any, name: str, dtype: np.dtype) -> np.ndarray:
@@ -339,56 +284,6 @@ def _column(values: Any, name: str, dtype: np.dtype) -> np.ndarray:
     if dtype.kind == "u" and not np.array_equal(converted, array):
         raise ValueError(f"the column {name!r} must hold numbers of {dtype.name}")
     return converted
-
-
-def _read_npz(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = {info.filename: info for info in archive.infolist()}
-        unknown = members.keys() - {f"{name}.npy" for name in ("header", *COLUMNS)}
-        if unknown or "header.npy" not in members or len(members) != len(archive.infolist()):
-            raise ValueError("the archive must hold a header and each known column once")
-        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members.values()):
-            raise ValueError("the columns must be stored as they are or deflated")
-        total, most = sum(info.file_size for info in members.values()), _most_bytes(len(content))
-        if total > most:
-            raise ValueError(f"the columns must have at most {most} bytes in a file of {len(content)}, got {total}")
-        header = _object(_member(archive, members["header.npy"], "header", np.dtype("|u1")).tobytes())
-        columns = {name: _member(archive, members[f"{name}.npy"], name, np.dtype(dtype))
-                   for name, dtype in COLUMNS.items() if f"{name}.npy" in members}
-    return header, columns
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, dtype: np.dtype) -> np.ndarray:
-    """One column; its declared shape must fit its declared size before its numbers are read."""
-    with archive.open(info) as member:
-        start = member.read(len(NPY_MAGIC) + 2)
-        length = int.from_bytes(start[-2:], "little")
-        match = NPY_HEADER.fullmatch(member.read(length).decode("latin-1"))
-        if not start.startswith(NPY_MAGIC) or match is None or match[1] != dtype.str:
-            raise ValueError(f"the column {name!r} must be an array of {dtype.name} in npy format 1.0")
-        shape = tuple(int(length) for length in match.groups()[1:] if length is not None)
-        if len(shape) != 1 + (name in TABLES):
-            raise ValueError(f"the column {name!r} must have {1 + (name in TABLES)} axes, got shape {shape}")
-        if math.prod(shape) * dtype.itemsize != info.file_size - len(start) - length:
-            raise ValueError(f"the column {name!r} must have as many bytes as its shape {shape} says")
-        body = member.read()
-    if dtype.kind == "b" and np.frombuffer(body, np.uint8).max(initial=0) > 1:
-        raise ValueError(f"the column {name!r} must hold only true and false")
-    return np.frombuffer(body, dtype).reshape(shape)
-
-
-def _integer(value: Any, name: str, least: int = 0, most: int | None = MAX_INTEGER) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {reprlib.repr(value)}")
-    if most is not None and value > most:
-        raise ValueError(f"{name} must be at most {most}, got {reprlib.repr(value)}")
-    return value
-
-
-def _sized(column: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    if column.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {column.shape}")
-    return column
 
 
 def _suffix(path: Path) -> str:
