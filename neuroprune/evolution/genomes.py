@@ -59,7 +59,7 @@ class Genomes(Sequence):
             edge_start=np.cumsum(n_edges) - n_edges, n_edges=np.zeros(n_nodes.size, np.int64),
             baseline=np.zeros(n_nodes.size, np.int64), ids=np.zeros(nodes, np.int64),
             incoming=np.zeros(nodes, np.int64), code=np.zeros(nodes, np.uint8), source=np.zeros(edges, np.int32),
-            delayed=np.zeros(edges if recurrent else 0, np.bool_), parameters=np.zeros(nodes + edges))
+            delayed=np.zeros(max(edges, 1) if recurrent else 0, np.bool_), parameters=np.zeros(nodes + edges))
         return cls(n_inputs, n_outputs, recurrent, default_code, columns)
 
     @classmethod

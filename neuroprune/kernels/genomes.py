@@ -49,7 +49,7 @@ def workspace(nodes, edges, splits, recurrent):
     """Room for one genome of so many nodes and edges."""
     return Genome(np.zeros(5, np.int64), np.empty(nodes, np.int64), np.zeros(nodes + 1, np.int64),
                   np.empty(nodes, np.uint8), np.empty(nodes), np.empty(edges, np.int32), np.empty(edges),
-                  np.zeros(edges if recurrent else 0, np.bool_), np.empty((splits, 2), np.int64))
+                  np.zeros(max(edges, 1) if recurrent else 0, np.bool_), np.empty((splits, 2), np.int64))
 
 
 @jit
