@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuroprune.evolution import files
 from neuroprune.network.views import check_number
 
 if TYPE_CHECKING:
@@ -88,10 +89,12 @@ def _state_of(population: "Population") -> tuple:
     return population.generation, population._fitness is None
 
 
-def saver(checkpoint: Any) -> Saver:
-    """The saver of a Checkpoint, of a path, or of None."""
-    if checkpoint is None or isinstance(checkpoint, Checkpoint):
-        return Saver(checkpoint)
-    if not isinstance(checkpoint, (str, PathLike)):
-        raise TypeError(f"checkpoint must be a path or a Checkpoint, got {type(checkpoint).__name__}")
-    return Saver(Checkpoint(checkpoint))
+def saver(checkpoint: Any, population: "Population") -> Saver:
+    """The saver of a Checkpoint, of a path, or of None; refuses at once what could not be saved later."""
+    if isinstance(checkpoint, (str, PathLike)):
+        checkpoint = Checkpoint(checkpoint)
+    if checkpoint is not None:
+        if not isinstance(checkpoint, Checkpoint):
+            raise TypeError(f"checkpoint must be a path or a Checkpoint, got {type(checkpoint).__name__}")
+        files.pruning_to_json(population.pruning)
+    return Saver(checkpoint)

@@ -52,7 +52,8 @@ def begin(population: "Population", fresh: bool) -> None:
     settings, size = population.settings, population.size
     elite = np.full(size, -1, np.int64)
     if fresh:
-        steps = [PerturbWeights(1.0, 0.0, 1.0, settings.weight_power), PerturbBiases(1.0, 0.0, 1.0, settings.bias_power)]
+        steps = [PerturbWeights(1.0, 0.0, 1.0, settings.weight_power),
+                 PerturbBiases(1.0, 0.0, 1.0, settings.bias_power)]
         if settings.start_density < 1.0:
             steps.insert(0, Prune(1.0 - settings.start_density, "random"))
         operator = Sequence(steps)
@@ -80,8 +81,8 @@ def _produce(population: "Population", plan: reproduction.Plan, program: program
     parents, size = population._genomes, population.size
     settings = population.settings
     families = [plan.pool] if settings.interspecies > 0.0 else np.split(plan.pool, plan.pool_start[1:-1])
-    most = np.array([[parents.n_nodes[family].max() + program.nodes, parents.n_connections[family].max() + program.edges]
-                     for family in families])
+    most = np.array([[parents.n_nodes[family].max() + program.nodes,
+                      parents.n_connections[family].max() + program.edges] for family in families])
     room = most[plan.family] if len(families) > 1 else np.broadcast_to(most[0], (size, 2))
     copied = plan.elite >= 0
     room = np.where(copied[:, None], np.stack([parents.n_nodes, parents.n_connections], 1)[plan.elite], room)

@@ -164,7 +164,8 @@ def unpack(n_inputs: int, n_outputs: int, recurrent: bool, default: str, names: 
     table = np.zeros(256, np.uint8)
     for code, name in names.items():
         table[code] = activations.code(name)
-    return Genomes(n_inputs, n_outputs, recurrent, activations.code(default), columns._replace(code=table[columns.code]))
+    columns = columns._replace(code=table[columns.code])
+    return Genomes(n_inputs, n_outputs, recurrent, activations.code(default), columns)
 
 
 def in_chunks(work: Callable[[int, int], Any], count: int, edges: int) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from neuroprune import activations, rng
-from neuroprune.evolution import checkpoint as checkpoints, generation as generations_of
+from neuroprune.evolution import batch
+from neuroprune.evolution import checkpoint as checkpoints
+from neuroprune.evolution import generation as generations_of
 from neuroprune.evolution.genomes import Genomes
 from neuroprune.evolution.history import EvolutionHistory
 from neuroprune.evolution.innovation import Innovations
 from neuroprune.evolution.pruning import AdaptivePruning, GenerationPruning
-from neuroprune.evolution.reproduction import merit_of
 from neuroprune.evolution.settings import Settings
 from neuroprune.evolution.species import Species, SpeciesTable
 from neuroprune.network.create import count_of
@@ -83,10 +84,11 @@ class Population:
         n_inputs, n_outputs = count_of(n_inputs, "n_inputs", 1), count_of(n_outputs, "n_outputs", 1)
         if not isinstance(settings, Settings):
             raise TypeError(f"settings must be a Settings, got {type(settings).__name__}")
-        pairs = (np.tile(np.arange(n_inputs), n_outputs), np.repeat(np.arange(n_inputs, n_inputs + n_outputs), n_inputs))
+        sources = np.tile(np.arange(n_inputs), n_outputs)
+        targets = np.repeat(np.arange(n_inputs, n_inputs + n_outputs), n_inputs)
         template = Network.from_connections(
-            n_inputs, n_outputs, (*pairs, np.zeros(pairs[0].size)), activation=settings.output_activation,
-            delayed=np.zeros(pairs[0].size, bool) if settings.recurrent else None, seed=0)
+            n_inputs, n_outputs, (sources, targets, np.zeros(sources.size)), activation=settings.output_activation,
+            delayed=np.zeros(sources.size, bool) if settings.recurrent else None, seed=0)
         template._default_code = activations.code(settings.activation)
         self._begin(template, size, seed, settings, pruning, objectives, fresh=True)
 
@@ -125,7 +127,7 @@ class Population:
             raise TypeError("pruning must be a GenerationPruning or an AdaptivePruning, got "
                             f"{type(pruning).__name__}")
         generations_of.check_method(pruning)
-        self.objectives = _check_objectives(objectives)
+        self.objectives = self._check_objectives(objectives)
         seed = rng.check_seed(seed)
         self.seed = int(seed.integers(2**63)) if isinstance(seed, np.random.Generator) else seed
         if self.seed >= 2**63:
@@ -146,6 +148,17 @@ class Population:
         self._genomes = Genomes.pack([template])
         self._removed = self._regrown = 0
         generations_of.begin(self, fresh)
+
+    @staticmethod
+    def _check_objectives(objectives: Any) -> tuple[str, ...] | None:
+        if objectives is None:
+            return None
+        objectives = tuple(objectives)
+        names = set(objectives)
+        if len(names) < 2 or len(names) != len(objectives) or not names <= set(OBJECTIVES):
+            raise ValueError(f"objectives must be at least two different ones of {', '.join(OBJECTIVES)}, got "
+                             f"{objectives!r}")
+        return objectives
 
     # One generation
 
@@ -229,14 +242,12 @@ class Population:
         KeyboardInterrupt
             After Ctrl-C, when the checkpoint is written; `population.best` is there.
         """
-        from neuroprune.evolution import batch
-
         generations = count_of(generations, "generations", 0)
         generations_of.check_problem(problem, self)
         sign = -1.0 if minimize else 1.0
         if target is not None:
             target = sign * check_number(target, "target")
-        saver = checkpoints.saver(checkpoint)
+        saver = checkpoints.saver(checkpoint, self)
         bar = _bar(generations) if progress else None
         try:
             for _ in range(generations):
@@ -326,16 +337,6 @@ class Population:
         species = "" if self.objectives else f", {len(self._table)} species"
         return (f"<Population: {self.size} networks, {genomes.n_inputs} inputs, {genomes.n_outputs} outputs, "
                 f"generation {self.generation}{species}, best {self._best_fitness:.4g}>")
-
-
-def _check_objectives(objectives: Any) -> tuple[str, ...] | None:
-    if objectives is None:
-        return None
-    objectives = tuple(objectives)
-    if len(set(objectives)) < 2 or len(set(objectives)) != len(objectives) or not set(objectives) <= set(OBJECTIVES):
-        raise ValueError(f"objectives must be at least two different ones of {', '.join(OBJECTIVES)}, got "
-                         f"{objectives!r}")
-    return objectives
 
 
 def _bar(total: int) -> Any:

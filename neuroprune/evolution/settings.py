@@ -10,8 +10,8 @@ from neuroprune.evolution import mutation
 from neuroprune.network.views import check_number
 
 SHARES = ("start_density", "add_node", "remove_node", "add_connection", "remove_connection", "mutate_weights",
-          "weight_rate", "replace_rate", "bias_rate", "bias_replace_rate", "activation_rate", "crossover", "interspecies",
-          "survival")
+          "weight_rate", "replace_rate", "bias_rate", "bias_replace_rate", "activation_rate", "crossover",
+          "interspecies", "survival")
 POWERS = ("weight_power", "bias_power", "weight_step", "bias_step", "threshold", "disjoint", "difference")
 COUNTS = (("stagnation", 1), ("kept_species", 1), ("elites", 0), ("elite_size", 1), ("tournament", 1))
 

@@ -97,3 +97,39 @@ def fronts(values):
         placed += size
         level += 1
     return front
+
+
+@jit
+def first_fault(columns, n_inputs, n_outputs):
+    """The first genome that is no legal network, or -1. Sizes and rooms of the columns must fit already."""
+    fixed = n_inputs + n_outputs
+    for g in range(columns.n_nodes.size):
+        first, n, edge, e = columns.node_start[g], columns.n_nodes[g], columns.edge_start[g], columns.n_edges[g]
+        if n < fixed or columns.incoming[first] != 0 or columns.incoming[first + n] != e or columns.baseline[g] < 0:
+            return g
+        for node in range(n):
+            last = columns.incoming[first + node + 1]
+            if last < columns.incoming[first + node] or last > e:
+                return g
+            node_id = columns.ids[first + node]
+            if node < n_inputs:
+                legal = node_id == node and last == 0 and columns.parameters[first + edge + e + node] == 0.0
+            elif node < n - n_outputs:
+                legal = node_id >= fixed
+            else:
+                legal = node_id == n_inputs + node - (n - n_outputs)
+            if not legal:
+                return g
+        hidden = np.sort(columns.ids[first + n_inputs:first + n - n_outputs])
+        for i in range(1, hidden.size):
+            if hidden[i] == hidden[i - 1]:
+                return g
+        for node in range(n):
+            previous = -1
+            for i in range(columns.incoming[first + node], columns.incoming[first + node + 1]):
+                source = columns.source[edge + i]
+                late = columns.delayed.size > 0 and columns.delayed[edge + i]
+                if source <= previous or source >= n or (not late and source >= min(node, n - n_outputs)):
+                    return g
+                previous = source
+    return -1
