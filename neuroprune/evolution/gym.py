@@ -1,8 +1,8 @@
 """Environments of gymnasium as a problem: all networks of a generation play at once."""
 
 from collections.abc import Iterator
-from importlib import import_module
 from itertools import count
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,7 +128,7 @@ class Gym:
         self.n_inputs = self._observation.width
         self.n_outputs = self._action.width
 
-    def evaluate(self, genomes: Genomes, seed: int, generation: int, first: int) -> np.ndarray:
+    def evaluate(self, genomes: Genomes, seed: int = 0, generation: int = 0, first: int = 0) -> np.ndarray:
         """Mean return of every network.
 
         Parameters
@@ -440,7 +440,7 @@ def _registered(env_id: str) -> Any:
         raise TypeError(f"env_id must be the name of a registered environment, got {type(env_id).__name__}")
     module, _, name = env_id.rpartition(":")
     if module:
-        import_module(module)
+        resolve_name(module)  # imports it
     try:
         return gymnasium.spec(name)
     except gymnasium.error.Error as error:
