@@ -118,6 +118,8 @@ class Settings:
         for name in POWERS:
             if check_number(getattr(self, name), name) < 0.0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.threshold == 0.0:
+            raise ValueError("threshold must be above 0, got 0.0: genomes at no distance are of one species")
         counts = COUNTS if self.species is None else (*COUNTS, ("species", 1))
         for name, least in counts:
             value = getattr(self, name)

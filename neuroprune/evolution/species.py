@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 STEER = 1.1  # factor by which the threshold moves in a generation toward the wanted number of species
 TOO_MANY = 3  # times the wanted number: then the threshold rises at once
+LEAST, MOST = 1e-6, 1e300  # bounds of a steered threshold
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,12 @@ class SpeciesTable:
         while True:
             assigned, founders = self._assign(genomes, settings)
             count = len(self) + len(founders)
-            if settings.species is None or count <= TOO_MANY * settings.species or self.threshold <= 0.0:
+            if settings.species is None or count <= TOO_MANY * settings.species:
                 break
-            self.threshold *= STEER
+            if self.threshold >= MOST:  # weights so large that distances are not finite
+                assigned[assigned < 0] = count - 1
+                break
+            self.threshold *= 2.0
         if founders:
             fresh = genomes.take(founders)
             self.representatives = fresh if self.representatives is None else join(self.representatives, fresh)
@@ -86,7 +90,7 @@ class SpeciesTable:
             if len(self) > settings.species:
                 self.threshold *= STEER
             elif len(self) < settings.species:
-                self.threshold /= STEER
+                self.threshold = max(self.threshold / STEER, LEAST)
 
     def _assign(self, genomes: Genomes, settings: "Settings") -> tuple[np.ndarray, list[int]]:
         """(species of each genome, who founds one)."""
@@ -105,7 +109,7 @@ class SpeciesTable:
             found[assigned >= 0] = 0
             in_chunks(lambda first, last, founder=founder, found=found: kernels.genomes.first_within(
                 genomes.columns, first, last, founder.columns, 0, *coefficients, found), len(genomes), edges)
-            found[left[0]] = 0  # with a threshold of 0 it is not even close to itself
+            found[left[0]] = 0  # even when its distance to itself is not finite
             assigned[(assigned < 0) & (found >= 0)] = len(self) + len(founders)
             founders.append(int(left[0]))
         return assigned, founders
