@@ -127,11 +127,12 @@ def test_the_same_split_in_one_generation_gets_the_same_id():
 def test_ids_of_equal_origin_join_over_generations():
     population = Population(2, 1, size=40, seed=0, settings=BUSY)
     population.evolve(closeness, 15)
+    genomes = population.ask()
     origin = {}
     for source, target, node in population.innovations.to_array().tolist():
         assert node not in origin
         origin[node] = source, target
-    for net in population.ask():
+    for net in genomes:
         assert set(net.nodes.id.tolist()) <= {0, 1, 2, *origin}
 
 
