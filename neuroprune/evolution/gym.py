@@ -444,8 +444,8 @@ def _registered(env_id: str) -> Any:
     try:
         return gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        raise ValueError(f"env_id must name a registered environment such as 'CartPole-v1', got {env_id!r}: "
-                         f"{error}") from None
+        raise ValueError("env_id must name a registered environment such as 'CartPole-v1', or module:id to import "
+                         f"the module that registers it, got {env_id!r}") from error
 
 
 def _seeds(seed: int, generation: int, index: int, n: int) -> list[int]:
