@@ -117,9 +117,10 @@ def test_accuracy_counts_the_classes_hit(data: st.DataObject, genomes: Genomes) 
 
 
 def test_the_first_of_equal_outputs_is_the_class() -> None:
-    y = np.array([[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]])
-    assert kernels.evaluate.accuracy(np.zeros((2, 1, 3)), y, 0.0, 0.0) == 0.5
-    assert kernels.evaluate.accuracy(np.zeros((2, 1, 1)), np.array([[[1.0]], [[0.0]]]), 0.0, 0.5) == 0.5
+    y, equal = np.array([[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]), np.zeros(3)
+    assert [kernels.evaluate.is_class(y, row, 0, 0, 1, 0.0, 0.0, equal) for row in range(2)] == [True, False]
+    y = np.array([[[1.0]], [[0.0]]])  # a single output at its cut is the first class
+    assert [kernels.evaluate.is_class(y, row, 0, 0, 1, 0.0, 0.5, equal) for row in range(2)] == [False, True]
 
 
 @pytest.mark.parametrize("loss", list(losses.LOSSES))

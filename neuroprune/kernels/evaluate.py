@@ -10,10 +10,11 @@ import math
 import numpy as np
 
 from neuroprune.kernels.compile import jit
+from neuroprune.kernels.elementary import exp, log
 from neuroprune.kernels.forward import lane_buffer, load_lanes, step_tile
 from neuroprune.kernels.functions import apply
 from neuroprune.kernels.genomes import reads
-from neuroprune.kernels.losses import SOFTMAX_CROSS_ENTROPY, _element, loss_tile, mean_share
+from neuroprune.kernels.losses import SOFTMAX_CROSS_ENTROPY, _element, mean_share
 from neuroprune.kernels.random import below, seed_stream
 from neuroprune.kernels.training import train_steps
 
@@ -49,13 +50,16 @@ def _finite(values):
 
 
 @jit
-def _is_class(outputs, y, row, step, cut, target_cut):
-    """Whether the highest output is the highest target, the first of equals; a single output lies above its cut."""
+def is_class(y, row, step, at, stride, cut, target_cut, values):
+    """Whether the highest output is at the highest target, the first of equals; a single output lies above its cut.
+
+    Output j is values[at + j * stride].
+    """
     if y.shape[2] == 1:
-        return (outputs[row, step, 0] > cut) == (y[row, step, 0] > target_cut)
+        return (values[at] > cut) == (y[row, step, 0] > target_cut)
     best = wanted = 0
     for j in range(1, y.shape[2]):
-        if outputs[row, step, j] > outputs[row, step, best]:
+        if values[at + j * stride] > values[at + best * stride]:
             best = j
         if y[row, step, j] > y[row, step, wanted]:
             wanted = j
@@ -63,87 +67,92 @@ def _is_class(outputs, y, row, step, cut, target_cut):
 
 
 @jit
-def accuracy(outputs, y, cut, target_cut):
-    """Share of rows and steps in which the outputs name the class of the targets."""
-    hits = 0
-    for row in range(y.shape[0]):
-        for step in range(y.shape[1]):
-            if _is_class(outputs, y, row, step, cut, target_cut):
-                hits += 1
-    return hits / (y.shape[0] * y.shape[1])
-
-
-@jit
-def _outputs(incoming, read, weight, bias, code, user, n_inputs, recurrent, stride, x, order, values, outputs):
-    """The outputs (sequences, steps, n_outputs) of one network from state zero; values has room for two blocks."""
-    n = incoming.size - 1
-    n_outputs = outputs.shape[2]
-    base = n if recurrent else 0
-    for start in range(0, x.shape[0], stride):
-        count = min(stride, x.shape[0] - start)
-        values[:base * stride] = 0.0
-        for step in range(x.shape[1]):
-            load_lanes(x, order, start, count, step, n_inputs, base, stride, values)
-            step_tile(incoming, read, weight, bias, code, user, n_inputs, base, stride, values, values)
-            for j in range(n_outputs):
-                at = (base + n - n_outputs + j) * stride
-                for lane in range(count):
-                    outputs[start + lane, step, j] = values[at + lane]
-            for i in range(base * stride):
-                values[i] = values[base * stride + i]
-
-
-@jit
-def _loss(loss, y, order, outputs, slopes):
-    """Mean loss as kernels.losses.mean_loss adds it up; outputs and slopes are flat.
-
-    A call of loss_tile costs 60 ns in reference counts, as much as several elements, so these are done here.
-    """
-    rows, steps, n_outputs = y.shape
-    share = mean_share(loss, rows, steps, n_outputs)
+def _softmax(y, row, step, at, stride, values):
+    """Softmax cross-entropy of one row, as losses.loss_tile has it, without the derivative."""
+    highest = values[at]
+    for j in range(y.shape[2]):
+        highest = max(highest, values[at + j * stride])
+    normaliser = 0.0
+    for j in range(y.shape[2]):
+        normaliser += exp(values[at + j * stride] - highest)
+    logarithm = log(normaliser)
     total = 0.0
-    for row in range(rows):
-        for step in range(steps):
-            at = (row * steps + step) * n_outputs
-            if loss == SOFTMAX_CROSS_ENTROPY:
-                total += loss_tile(loss, y, order, row, 1, step, n_outputs, at, 1, share, outputs, slopes)
-            else:
-                subtotal = 0.0
-                for j in range(n_outputs):
-                    subtotal += _element(loss, outputs[at + j], y[row, step, j])[0]
-                total += subtotal
-    return total * share
+    for j in range(y.shape[2]):
+        total -= y[row, step, j] * (values[at + j * stride] - highest - logarithm)
+    return total
+
+
+@jit
+def _measure(loss, cuts, y, start, rows, step, at, stride, values, found):
+    """found[lane * steps + step] = the loss of each lane, or with cuts 1 for a hit; NaN where outputs are not finite.
+
+    Not by losses.loss_tile, whose derivatives take most of the time.
+    """
+    steps, n_outputs = y.shape[1], y.shape[2]
+    for lane in range(rows):
+        row, first = start + lane, at + lane
+        value = 0.0
+        for j in range(n_outputs):
+            if not math.isfinite(values[first + j * stride]):
+                value = math.nan
+        if not math.isfinite(value):
+            pass
+        elif cuts.size > 0:
+            value = 1.0 if is_class(y, row, step, first, stride, cuts[0], cuts[1], values) else 0.0
+        elif loss == SOFTMAX_CROSS_ENTROPY:
+            value = _softmax(y, row, step, first, stride, values)
+        else:
+            for j in range(n_outputs):
+                value += _element(loss, values[first + j * stride], y[row, step, j])[0]
+        found[lane * steps + step] = value
 
 
 @jit
 def dataset(columns, user, n_inputs, n_outputs, recurrent, start, stop, x, y, loss, cuts, out):
     """out[g] = mean loss of genome g, or with cuts its accuracy; NaN where an output or the loss is not finite.
 
-    cuts is empty, or holds above which number a single output, and a single target, is the second class.
+    cuts is empty, or holds above which number a single output, and a single target, is the second class. Rows are
+    brought into lanes once for all genomes, tile by tile; a genome's losses are added in the order of mean_loss.
     """
-    rows, blocks = x.shape[0], 1 + recurrent
-    size = 1
-    for g in range(start, stop):
-        n = columns.n_nodes[g]
-        size = max(size, blocks * n * tile_stride(n, blocks, rows))
-    values = lane_buffer(size, columns.parameters)
+    rows, steps = x.shape[0], x.shape[1]
+    most = _most(columns.n_nodes, start, stop)
+    stride = tile_stride(most, 1 + recurrent, rows)
+    present = most if recurrent else 0  # where the inputs of the present step lie, for genomes of any size
+    values = lane_buffer((present + most) * stride, columns.parameters)
+    inputs = lane_buffer(steps * n_inputs * stride, columns.parameters)
+    found = np.empty(stride * steps)
     read = np.empty(_most(columns.n_edges, start, stop), np.int32)
     order = np.arange(rows)
-    outputs = np.empty(y.shape)
-    flat = outputs.reshape(outputs.size)
-    slopes = np.zeros(outputs.size)
+    out[start:stop] = 0.0
+    for first in range(0, rows, stride):
+        count = min(stride, rows - first)
+        for moment in range(steps):
+            load_lanes(x, order, first, count, moment, n_inputs, moment * n_inputs, stride, inputs)
+        for g in range(start, stop):
+            node, n, e = columns.node_start[g], columns.n_nodes[g], columns.n_edges[g]
+            at = node + columns.edge_start[g]
+            reads(columns, g, read)
+            base = n if recurrent else 0
+            mine = values[(present - base) * stride:]
+            mine[:base * stride] = 0.0
+            for moment in range(steps):
+                if steps > 1 or g == start:
+                    for i in range(n_inputs * stride):
+                        mine[base * stride + i] = inputs[moment * n_inputs * stride + i]
+                step_tile(columns.incoming[node:node + n + 1], read, columns.parameters[at:at + e],
+                          columns.parameters[at + e:at + e + n], columns.code[node:node + n], user, n_inputs, base,
+                          stride, mine, mine)
+                _measure(loss, cuts, y, first, count, moment, (base + n - n_outputs) * stride, stride, mine, found)
+                if moment + 1 < steps:
+                    for i in range(base * stride):
+                        mine[i] = mine[base * stride + i]
+            for i in range(count * steps):
+                out[g] += found[i]
+    share = mean_share(loss, rows, steps, n_outputs)
     for g in range(start, stop):
-        node, n, e = columns.node_start[g], columns.n_nodes[g], columns.n_edges[g]
-        at = node + columns.edge_start[g]
-        reads(columns, g, read)
-        _outputs(columns.incoming[node:node + n + 1], read, columns.parameters[at:at + e],
-                 columns.parameters[at + e:at + e + n], columns.code[node:node + n], user, n_inputs, recurrent,
-                 tile_stride(n, blocks, rows), x, order, values, outputs)
-        out[g] = math.nan
-        if _finite(flat):
-            value = accuracy(outputs, y, cuts[0], cuts[1]) if cuts.size > 0 else _loss(loss, y, order, flat, slopes)
-            if math.isfinite(value):
-                out[g] = value
+        out[g] = out[g] / (rows * steps) if cuts.size > 0 else out[g] * share
+        if not math.isfinite(out[g]):
+            out[g] = math.nan
 
 
 @jit
