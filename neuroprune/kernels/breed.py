@@ -3,7 +3,7 @@
 import numpy as np
 
 from neuroprune.kernels.compile import jit
-from neuroprune.kernels.genomes import load, match_edges, positions_in, store, table_size, workspace
+from neuroprune.kernels.genomes import load, match_edges, positions_in, store, table_for, workspace
 from neuroprune.kernels.mutate import prune_to_sparsity, run_program
 from neuroprune.kernels.random import below, normals, seed_stream, uniform, word
 
@@ -16,25 +16,29 @@ def cross(genome, columns, b, n_inputs, table, former, matched, state):
     probability 1/2 (Stanley & Miikkulainen 2002, section 3.2).
     """
     n, e = genome.size[0], genome.size[1]
-    first = columns.node_start[b]
-    at = first + columns.edge_start[b]
-    positions_in(columns, b, genome.ids, 0, n, table, former)
-    match_edges(columns, b, n, genome.incoming, 0, genome.source, 0, former, matched)
+    first, count, edge, edges = columns.node_start[b], columns.n_nodes[b], columns.edge_start[b], columns.n_edges[b]
+    table[0] = 0
+    positions_in(columns.ids[first:first + count], table, genome.ids[:n], former)
+    match_edges(columns.incoming[first:first + count + 1], columns.source[edge:edge + edges], genome.incoming[:n + 1],
+                genome.source[:e], former, matched)
+    weight, bias, code = genome.weight, genome.bias, genome.code
+    weights = columns.parameters[first + edge:first + edge + edges]
+    biases = columns.parameters[first + edge + edges:first + edge + edges + count]
+    codes = columns.code[first:first + count]
     bits, left = 0, 0
     for i in range(e):
         if left == 0:
             bits, left = word(state), 32
         if matched[i] >= 0 and bits & 1:
-            genome.weight[i] = columns.parameters[at + matched[i]]
+            weight[i] = weights[matched[i]]
         bits >>= 1
         left -= 1
-    biases = at + columns.n_edges[b]
     for node in range(n_inputs, n):
         if left == 0:
             bits, left = word(state), 32
         if former[node] >= 0 and bits & 1:
-            genome.bias[node] = columns.parameters[biases + former[node]]
-            genome.code[node] = columns.code[first + former[node]]
+            bias[node] = biases[former[node]]
+            code[node] = codes[former[node]]
         bits >>= 1
         left -= 1
 
@@ -71,7 +75,7 @@ def breed(parents, pool, pool_start, merit, tournament, crossover, between, fami
     """
     genome = workspace(room[0], room[1], splits.shape[1], parents.delayed.size > 0)
     most_nodes = max(room[0], parents.n_nodes.max())
-    table = np.empty(table_size(most_nodes), np.int64)
+    table = table_for(most_nodes)
     former = np.empty(most_nodes, np.int64)
     matched = np.empty(room[1], np.int64)
     state = np.zeros(4, np.int64)
@@ -119,7 +123,7 @@ def cross_one(columns, n_inputs, state, result):
     most_nodes = columns.n_nodes.max()
     genome = workspace(most_nodes, columns.n_edges.max(), 0, columns.delayed.size > 0)
     load(columns, 0, genome)
-    table = np.empty(table_size(most_nodes), np.int64)
+    table = table_for(most_nodes)
     former = np.empty(most_nodes, np.int64)
     matched = np.empty(max(genome.size[1], 1), np.int64)
     cross(genome, columns, 1, n_inputs, table, former, matched, state)

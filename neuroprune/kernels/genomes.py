@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neuroprune.kernels.compile import jit
+from neuroprune.kernels.structure import first_from
 
 
 class Columns(NamedTuple):
@@ -53,46 +54,47 @@ def workspace(nodes, edges, splits, recurrent):
 
 
 @jit
+def copy(source, at, to, place, count):
+    """to[place:place + count] = source[at:at + count]."""
+    source = source[at:at + count]
+    to = to[place:place + count]
+    for i in range(count):
+        to[i] = source[i]
+
+
+@jit
 def load(columns, g, genome):
     """Copy genome g into the workspace."""
-    first, n = columns.node_start[g], columns.n_nodes[g]
+    node, n = columns.node_start[g], columns.n_nodes[g]
     edge, e = columns.edge_start[g], columns.n_edges[g]
-    at = first + edge
+    zero = np.int64(0)  # of the type of the other places, so that `copy` is compiled once for each column
     size = genome.size
     size[0], size[1], size[2], size[3], size[4] = n, e, columns.baseline[g], 0, 0
-    for i in range(n):
-        genome.ids[i] = columns.ids[first + i]
-        genome.incoming[i] = columns.incoming[first + i]
-        genome.code[i] = columns.code[first + i]
-        genome.bias[i] = columns.parameters[at + e + i]
-    genome.incoming[n] = e
-    for i in range(e):
-        genome.source[i] = columns.source[edge + i]
-        genome.weight[i] = columns.parameters[at + i]
+    copy(columns.ids, node, genome.ids, zero, n)
+    copy(columns.incoming, node, genome.incoming, zero, n + 1)
+    copy(columns.code, node, genome.code, zero, n)
+    copy(columns.source, edge, genome.source, zero, e)
+    copy(columns.parameters, node + edge, genome.weight, zero, e)
+    copy(columns.parameters, node + edge + e, genome.bias, zero, n)
     if columns.delayed.size > 0:
-        for i in range(e):
-            genome.delayed[i] = columns.delayed[edge + i]
+        copy(columns.delayed, edge, genome.delayed, zero, e)
 
 
 @jit
 def store(genome, columns, g):
     """Copy the workspace into the room of genome g."""
-    first, edge = columns.node_start[g], columns.edge_start[g]
+    node, edge = columns.node_start[g], columns.edge_start[g]
     n, e = genome.size[0], genome.size[1]
-    at = first + edge
+    zero = np.int64(0)
     columns.n_nodes[g], columns.n_edges[g], columns.baseline[g] = n, e, genome.size[2]
-    for i in range(n):
-        columns.ids[first + i] = genome.ids[i]
-        columns.incoming[first + i] = genome.incoming[i]
-        columns.code[first + i] = genome.code[i]
-        columns.parameters[at + e + i] = genome.bias[i]
-    columns.incoming[first + n] = e
-    for i in range(e):
-        columns.source[edge + i] = genome.source[i]
-        columns.parameters[at + i] = genome.weight[i]
+    copy(genome.ids, zero, columns.ids, node, n)
+    copy(genome.incoming, zero, columns.incoming, node, n + 1)
+    copy(genome.code, zero, columns.code, node, n)
+    copy(genome.source, zero, columns.source, edge, e)
+    copy(genome.weight, zero, columns.parameters, node + edge, e)
+    copy(genome.bias, zero, columns.parameters, node + edge + e, n)
     if columns.delayed.size > 0:
-        for i in range(e):
-            columns.delayed[edge + i] = genome.delayed[i]
+        copy(genome.delayed, zero, columns.delayed, edge, e)
 
 
 @jit
@@ -101,17 +103,16 @@ def gather(columns, indices, result):
     late = columns.delayed.size > 0
     for i in range(indices.size):
         g = indices[i]
-        first, n, edge, e = columns.node_start[g], columns.n_nodes[g], columns.edge_start[g], columns.n_edges[g]
+        node, n, edge, e = columns.node_start[g], columns.n_nodes[g], columns.edge_start[g], columns.n_edges[g]
         to_node, to_edge = result.node_start[i], result.edge_start[i]
         result.n_nodes[i], result.n_edges[i], result.baseline[i] = n, e, columns.baseline[g]
-        result.ids[to_node:to_node + n] = columns.ids[first:first + n]
-        result.incoming[to_node:to_node + n + 1] = columns.incoming[first:first + n + 1]
-        result.code[to_node:to_node + n] = columns.code[first:first + n]
-        result.source[to_edge:to_edge + e] = columns.source[edge:edge + e]
-        at, to = first + edge, to_node + to_edge
-        result.parameters[to:to + e + n] = columns.parameters[at:at + e + n]
+        copy(columns.ids, node, result.ids, to_node, n)
+        copy(columns.incoming, node, result.incoming, to_node, n + 1)
+        copy(columns.code, node, result.code, to_node, n)
+        copy(columns.source, edge, result.source, to_edge, e)
+        copy(columns.parameters, node + edge, result.parameters, to_node + to_edge, e + n)
         if late:
-            result.delayed[to_edge:to_edge + e] = columns.delayed[edge:edge + e]
+            copy(columns.delayed, edge, result.delayed, to_edge, e)
 
 
 @jit
@@ -129,84 +130,83 @@ def _slot(node_id, mask):
 
 
 @jit
-def index_ids(ids, first, n, table):
-    """Fill a table of a power of two of entries, more than twice n, that finds positions by id; returns its mask."""
-    entries = 4
-    while entries <= 2 * n:
-        entries *= 2
-    mask = entries - 1
-    for i in range(entries):
-        table[i] = -1
-    for i in range(n):
-        place = _slot(ids[first + i], mask)
-        while table[place] >= 0:
-            place = (place + 1) & mask
-        table[place] = i
-    return mask
+def _slots(n):
+    """A power of two, more than twice n."""
+    slots = 4
+    while slots <= 2 * n:
+        slots *= 2
+    return slots
 
 
 @jit
-def find_id(ids, first, table, mask, node_id):
-    """The position of an id in an indexed genome, or -1."""
-    place = _slot(node_id, mask)
-    while table[place] >= 0:
-        if ids[first + table[place]] == node_id:
-            return table[place]
-        place = (place + 1) & mask
-    return -1
+def table_for(n):
+    """An empty table that finds the positions of up to n ids: its size, 0 until it is filled, and then its slots."""
+    return np.zeros(_slots(n) + 1, np.int64)
 
 
 @jit
-def table_size(most_nodes):
-    """Entries of a table that fits genomes of so many nodes."""
-    entries = 4
-    while entries <= 2 * most_nodes:
-        entries *= 2
-    return entries
+def positions_in(known, table, ids, former):
+    """former[i] = the position of the id ids[i] in known, or -1.
 
-
-@jit
-def positions_in(columns, b, ids, first, n, table, former):
-    """former[i] = the position in genome b of the id at ids[first + i], or -1."""
-    start, count = columns.node_start[b], columns.n_nodes[b]
-    same = n == count
-    i = 0
-    while same and i < n:
-        same = ids[first + i] == columns.ids[start + i]
-        i += 1
-    if same:
-        for i in range(n):
-            former[i] = i
-        return
-    mask = index_ids(columns.ids, start, count, table)
-    for i in range(n):
-        former[i] = find_id(columns.ids, start, table, mask, ids[first + i])
-
-
-@jit
-def match_edges(columns, b, n, incoming, begin, source, edge, former, matched):
-    """matched[i] = which connection of genome b (counted from 0) joins the same ids as connection i, or -1.
-
-    The connections of node t are source[edge + incoming[begin + t] : edge + incoming[begin + t + 1]].
+    Both lists are mostly in the same order, which is walked. Where they differ, the table is asked, which is filled
+    when it is first needed.
     """
-    start, origin = columns.node_start[b], columns.edge_start[b]
-    for target in range(n):
-        first, last = incoming[begin + target], incoming[begin + target + 1]
-        theirs = former[target]
-        if theirs < 0:
-            for i in range(first, last):
-                matched[i] = -1
+    place = 0
+    for i in range(ids.size):
+        wanted = ids[i]
+        if place < known.size and known[place] == wanted:
+            former[i] = place
+            place += 1
             continue
-        low, high = columns.incoming[start + theirs], columns.incoming[start + theirs + 1]
-        place = low
-        for i in range(first, last):
-            wanted = former[source[edge + i]]
-            # both lists ascend, and mostly in the same order of nodes: walk on, and begin again where they differ
-            if place > low and columns.source[origin + place - 1] >= wanted:
-                place = low
-            while place < high and columns.source[origin + place] < wanted:
+        if table[0] == 0:
+            slots = _slots(known.size)
+            table[0] = slots
+            for slot in range(slots):
+                table[1 + slot] = -1
+            for j in range(known.size):
+                slot = _slot(known[j], slots - 1)
+                while table[1 + slot] >= 0:
+                    slot = (slot + 1) & (slots - 1)
+                table[1 + slot] = j
+        mask = table[0] - 1
+        slot = _slot(wanted, mask)
+        found = table[1 + slot]
+        while found >= 0 and known[found] != wanted:
+            slot = (slot + 1) & mask
+            found = table[1 + slot]
+        former[i] = found
+        if found >= 0:
+            place = found + 1
+
+
+@jit
+def match_edges(known_incoming, known_source, incoming, source, former, matched):
+    """matched[i] = which connection of a known genome joins the same ids as connection i, or -1; returns how many do.
+
+    former[p] is the position of node p in the known genome, or -1.
+    """
+    matches = 0
+    for target in range(incoming.size - 1):
+        theirs = former[target]
+        low = high = place = np.int64(0)
+        if theirs >= 0:
+            low, high = known_incoming[theirs], known_incoming[theirs + 1]
+            place = low
+        for i in range(incoming[target], incoming[target + 1]):
+            matched[i] = -1
+            wanted = former[source[i]]
+            if wanted < 0:
+                continue
+            # both lists ascend, mostly in the same order of nodes: walk on, and search where the order differs
+            if place > low and known_source[place - 1] >= wanted:
+                place = first_from(known_source, low, place, wanted)
+            while place < high and known_source[place] < wanted:
                 place += 1
-            matched[i] = place if wanted >= 0 and place < high and columns.source[origin + place] == wanted else -1
+            if place < high and known_source[place] == wanted:
+                matched[i] = place
+                matches += 1
+                place += 1
+    return matches
 
 
 @jit
@@ -214,36 +214,37 @@ def distance(columns, a, others, b, disjoint, difference, table, former, matched
     """Compatibility of genome a and genome b of others (Stanley & Miikkulainen 2002, eq. 1).
 
     disjoint * D / N + difference * W: D the connections that only one of them has, N those of the larger one, W the
-    mean absolute difference of the weights that match. Two genomes without connections are 0 apart.
+    mean absolute difference of the weights that match. Two genomes without connections are 0 apart. See positions_in
+    for the table, which belongs to b.
     """
     first, n, edge, e = columns.node_start[a], columns.n_nodes[a], columns.edge_start[a], columns.n_edges[a]
-    at = first + edge
-    other = others.node_start[b] + others.edge_start[b]
-    positions_in(others, b, columns.ids, first, n, table, former)
-    match_edges(others, b, n, columns.incoming, first, columns.source, edge, former, matched)
-    count = 0
+    start, count, origin, edges = others.node_start[b], others.n_nodes[b], others.edge_start[b], others.n_edges[b]
+    positions_in(others.ids[start:start + count], table, columns.ids[first:first + n], former)
+    matches = match_edges(others.incoming[start:start + count + 1], others.source[origin:origin + edges],
+                          columns.incoming[first:first + n + 1], columns.source[edge:edge + e], former, matched)
+    mine = columns.parameters[first + edge:first + edge + e]
+    theirs = others.parameters[start + origin:start + origin + edges]
     total = 0.0
     for i in range(e):
         if matched[i] >= 0:
-            count += 1
-            total += abs(columns.parameters[at + i] - others.parameters[other + matched[i]])
-    larger = max(e, others.n_edges[b])
+            total += abs(mine[i] - theirs[matched[i]])
+    larger = max(e, edges)
     if larger == 0:
         return 0.0
-    result = disjoint * (e + others.n_edges[b] - 2 * count) / larger
-    if count > 0:
-        result += difference * total / count
+    result = disjoint * (e + edges - 2 * matches) / larger
+    if matches > 0:
+        result += difference * total / matches
     return result
 
 
 @jit
 def distances(columns, firsts, others, seconds, disjoint, difference, out):
     """out[i] = distance of genome firsts[i] of columns and genome seconds[i] of others."""
-    most_nodes = max(columns.n_nodes.max(), others.n_nodes.max())
-    table = np.empty(table_size(most_nodes), np.int64)
-    former = np.empty(most_nodes, np.int64)
+    table = table_for(others.n_nodes.max())
+    former = np.empty(columns.n_nodes.max(), np.int64)
     matched = np.empty(max(columns.n_edges.max(), 1), np.int64)
     for i in range(firsts.size):
+        table[0] = 0
         out[i] = distance(columns, firsts[i], others, seconds[i], disjoint, difference, table, former, matched)
 
 
@@ -251,14 +252,16 @@ def distances(columns, firsts, others, seconds, disjoint, difference, out):
 def first_within(columns, start, stop, others, thresholds_from, disjoint, difference, threshold, out):
     """For genomes start .. stop - 1 still marked -1 in out: the first genome of others from thresholds_from on that
     is closer than the threshold; -1 stays where there is none."""
-    most_nodes = max(columns.n_nodes.max(), others.n_nodes.max())
-    table = np.empty(table_size(most_nodes), np.int64)
-    former = np.empty(most_nodes, np.int64)
+    count = others.n_nodes.size
+    size = table_for(others.n_nodes.max()).size
+    tables = np.zeros(count * size, np.int64)  # each of the others is indexed once
+    former = np.empty(columns.n_nodes.max(), np.int64)
     matched = np.empty(max(columns.n_edges.max(), 1), np.int64)
     for g in range(start, stop):
         if out[g] >= 0:
             continue
-        for b in range(thresholds_from, others.n_nodes.size):
+        for b in range(thresholds_from, count):
+            table = tables[b * size:(b + 1) * size]
             if distance(columns, g, others, b, disjoint, difference, table, former, matched) < threshold:
                 out[g] = b
                 break
