@@ -353,3 +353,36 @@ def test_without_gymnasium(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(ImportError, match=r'run pip install "neuroprune\[gym\]"'):
         Gym("CartPole-v1")
+
+
+# In an evolution
+
+
+def evolve(population, problem, workers, **more):
+    """The best network, evolved here or in threads."""
+    if workers is None:
+        return population.evolve(problem, **more)
+    with ThreadPoolExecutor(workers) as pool:
+        return population.evolve(problem, executor=pool, **more)
+
+
+@pytest.mark.compiled_only
+def test_evolution_solves_cartpole():
+    with Gym("CartPole-v1", episodes=5) as problem:
+        runs = []
+        for workers in (None, 2):
+            population = npr.Population(4, 2, seed=0)
+            best = evolve(population, problem, workers, generations=20, target=500)
+            runs.append(population.history.best.tolist())
+        assert runs[0][-1] == 500.0 and runs[0] == runs[1]
+        assert problem.play(best, 3, seed=1).mean() > 100.0
+
+
+def test_evolution_in_pieces():
+    with Gym(WALK, episodes=2, max_steps=6) as problem:
+        runs = []
+        for workers in (None, 2):
+            population = npr.Population(2, 3, size=10, seed=0)
+            evolve(population, problem, workers, generations=3, target=1e9)
+            runs.append([net.parameters.tolist() for net in population.ask()])
+        assert runs[0] == runs[1]
