@@ -129,3 +129,39 @@ def mutate(plain, rows, seed=0, baseline=None, choices=(), state=None):
     assert_sound(net)
     listed = [tuple(int(names[-1 - end]) if end < 0 else end for end in row) for row in splits[:count].tolist()]
     return Mutated(bridge.plain(net), net.evolution_baseline, listed, bool(rewired), state)
+
+
+def relative(plain, seed):
+    """A network of common descent: other numbers, other order, fewer and other connections, some nodes of its own."""
+    rng = np.random.default_rng(seed)
+    kept = {pair: value for pair, value in plain.connections.items() if rng.random() < 0.8}
+    for node in plain.hidden:
+        if rng.random() < 0.2:
+            plain = o.remove_node(plain, node)
+            kept = {pair: value for pair, value in kept.items() if node not in pair}
+    plain = replace(plain, connections=kept)
+    hidden = [plain.hidden[i] for i in rng.permutation(len(plain.hidden))]
+    forward = [pair for pair, (_, late) in kept.items() if not late]
+    order = [*plain.inputs, *hidden, *plain.outputs]
+    plain = replace(plain, order=o.kahn(order, plain.n_inputs, plain.n_outputs, forward))
+    for _ in range(rng.integers(0, 4)):
+        if plain.connections:
+            pair = sorted(plain.connections)[rng.integers(len(plain.connections))]
+            plain = o.split(plain, *pair, new_id=max(plain.order) + int(rng.integers(1, 4)))
+    for source, target, late in o.free_slots(plain):
+        if rng.random() < 0.2:
+            plain = replace(plain, connections=plain.connections | {(source, target): (1.0, late)})
+    free = plain.order[plain.n_inputs :]
+    return replace(
+        plain,
+        bias=plain.bias | {node: float(rng.normal()) for node in free},
+        activation=plain.activation | {node: str(rng.choice(s.ANY)) for node in free},
+        connections={pair: (float(rng.normal()), late) for pair, (_, late) in plain.connections.items()},
+    )
+
+
+@st.composite
+def families(draw, least=1, most=5, recurrent=None):
+    """Plain networks of common descent, the first without a change; at least so many."""
+    first = draw(genomes(recurrent, min_connections=0))
+    return [first, *(relative(first, draw(s.SEEDS)) for _ in range(draw(st.integers(least, most)) - 1))]
