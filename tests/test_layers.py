@@ -33,6 +33,7 @@ RANK = {subject: -row for row, subjects in enumerate(LAYERS) for subject in subj
 UPWARD_IN_FUNCTIONS = {
     ("network/network.py", "plot"),
     ("network/network.py", "interop"),
+    ("evolution/population.py", "plot"),
 }
 
 HEAVY = {"numba", "llvmlite", "torch", "scipy", "networkx", "matplotlib", "sklearn", "gymnasium", "pandas", "dask",
