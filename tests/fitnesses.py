@@ -59,10 +59,12 @@ class Learner:
         self.learning = SimpleNamespace(inherits=inherits)
         self.ballast = np.zeros(ballast)
         self.whole = whole
+        self.pause = 0.0
 
     def evaluate(self, genomes, seed, generation, first):
         fitness = np.empty(len(genomes))
         for i, net in enumerate(genomes):
+            time.sleep(self.pause)
             stream = rng.stream(seed, generation, first + i)
             net.parameters = net.parameters + stream.random()
             fitness[i] = net(X).sum() + self.ballast.sum()
@@ -155,17 +157,48 @@ def kills(net):
     return 0.0
 
 
-def kills_once(net):
-    """Ends the process at network 5, but only the first time: a file says so."""
-    if index_of(net) == 5:
-        mark = Path(os.environ["NEUROPRUNE_TEST_MARK"])
-        if not mark.exists():
-            mark.touch()
+class KillsOnce:
+    """`behaviour`, but the first time that the network of this index comes, its process ends."""
+
+    def __init__(self, folder, index):
+        self.mark, self.index, self.calls = Path(folder) / "killed", index, 0
+
+    def __call__(self, net):
+        self.calls += 1
+        if self.calls > self.index % 3 and not self.mark.exists():
+            self.mark.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
-    return behaviour(net)
+        return behaviour(net)
 
 
-def process(net):
-    """Where a network was evaluated; takes a moment, so that all workers get something to do."""
-    time.sleep(0.01)
-    return float(os.getpid())
+class Meeting:
+    """Where a network was evaluated: the number of the process; waits until two of them are at work."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def __call__(self, net):
+        (self.folder / str(os.getpid())).touch()
+        end = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        return float(os.getpid())
+
+
+def nothing(net):
+    """What a function returns that forgot to."""
+
+
+def sleeps(net):
+    time.sleep(0.1)
+    return 0.0
+
+
+class NeedsFile:
+    """A fitness that a file holds."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, net):
+        return float(self.path.read_text())

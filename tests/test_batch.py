@@ -149,12 +149,10 @@ def test_a_whole_problem_is_not_cut():
 
 def test_number_of_chunks_follows_the_workers():
     genomes = f.population(100)
-    for executor, wanted in (
+    for executor, wanted in (  # Dask has a file of its own
         (Mail(3), 12),
         (Mail(1000), 100),
         (with_attributes(num_workers=2), 8),  # mpi4py
-        (with_attributes(_client=SimpleNamespace(ncores=lambda: {"a": 3, "b": 2})), 20),  # Dask
-        (with_attributes(_client=SimpleNamespace(ncores=dict)), 64),  # a cluster that is yet to grow
         (with_attributes(), 64),
     ):
         batch.evaluate(f.Size(), genomes, 0, 0, executor)
@@ -262,7 +260,7 @@ def test_the_first_network_that_fails_is_named():
     for away, error in failures(f.fails_late, f.numbered(40)):
         assert "network 7 of generation 9, ValueError: seven is not" in str(error)
         if away:
-            assert error.__cause__ is None
+            assert error.__cause__ is None and error.__context__ is None
             (note,) = error.__notes__
             assert "In the worker" in note and "seven is not\nfor us" in note and "in fails_late" in note
         else:
@@ -337,27 +335,23 @@ def test_keyboard_interrupt_while_waiting_cancels_the_rest():
 
 # Executors that lose what they were given
 
-def lost(*errors):
-    return [error() if isinstance(error, type) else error for error in errors]
-
-
 def test_what_is_lost_is_sent_again():
     genomes = f.population(12)
     wanted = f.by_hand(genomes, 4, 2)
-    executor = Mail(1, lost(OSError, None, CancelledError, None, OSError))  # the fifth is the first again
+    executor = Mail(1, [OSError(), None, CancelledError(), None])
     assert same(batch.evaluate(f.behaviour, genomes, 4, 2, executor), wanted)
-    assert len(executor.sent) == 7
-    assert same(batch.evaluate(f.Learner(False, 20_000), genomes, 4, 2, Mail(1, [OSError()] * 2)),
+    assert len(executor.sent) == 6
+    assert same(batch.evaluate(f.Learner(False, 20_000), genomes, 4, 2, Mail(1, [OSError()] * 4)),
                 f.Learner(False).by_hand(genomes, 4, 2)[0])  # fmt: skip
 
 
 def test_what_is_lost_again_and_again_ends_the_generation():
     executor = Mail(1, [OSError("gone")] * 20)
-    with pytest.raises(RuntimeError, match="of generation 2 were lost 3 times, OSError: gone") as error:
+    with pytest.raises(RuntimeError, match="of generation 2 were lost 2 times, OSError: gone") as error:
         batch.evaluate(f.behaviour, f.population(12), 4, 2, executor)
     assert_one_sentence(error)
     assert isinstance(error.value.__cause__, OSError)
-    assert len(executor.sent) <= 12
+    assert len(executor.sent) <= 8
 
 
 def test_equal_calls_are_not_one_call():

@@ -11,6 +11,7 @@ import traceback
 import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,8 @@ CHUNKS = 4  # per worker: one with slow networks does not keep the others waitin
 WORKERS = 16  # where the executor does not say how many it has
 CHUNK_BYTES = 4_000_000  # of genomes; Dask warns of tasks from 10 MB
 LIGHT = 100_000  # bytes of a packed problem up to which it goes along with each chunk; a worker keeps a heavier one
-ATTEMPTS = 3  # at a chunk whose worker was lost
+ATTEMPTS = 2  # at a chunk that is lost; Dask reports a loss after four workers died with it
+PATIENCE = 30.0  # seconds without any worker, after a loss
 
 _held = threading.local()  # in a worker: the last heavy problem and its digest, one for each thread that works
 
@@ -68,7 +70,7 @@ def evaluate(problem: Any, genomes: Genomes, seed: int, generation: int, executo
     RuntimeError
         When the problem raises: names network and generation. The original error is its cause or, from another
         process, its traceback is a note. Of several networks that fail it names the first. Also when a worker of a
-        process pool died, or others were lost three times over the same chunk.
+        process pool died, or others were lost, and lost again, with the same chunk.
     TypeError
         When the result is not a number, or a problem cannot be pickled.
 
@@ -199,9 +201,9 @@ def work(digest: bytes, body: bytes | None, packed: bytes, nonce: str) -> Any:
         return outcome
     outcome = _outcome(problem, chunk)
     if isinstance(outcome, Exception):
-        outcome.add_note(_trace(outcome.__cause__ or outcome))
-        outcome.__cause__ = None  # stays here: it may be anything, even something that cannot be pickled
-        outcome = outcome.with_traceback(None)
+        trace = _trace(outcome.__cause__ or outcome)
+        outcome = type(outcome)(*outcome.args)  # without its cause, which may be anything, even unpicklable
+        outcome.add_note(trace)
     return outcome
 
 
@@ -241,7 +243,11 @@ def _spread(problem: Any, genomes: Genomes, seed: int, generation: int, executor
         for number, pair in enumerate(bounds):
             pending[send(*pair)] = number
         while pending:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            done = wait(pending, PATIENCE if any(attempts) else None, FIRST_COMPLETED).done
+            if not done and _cores(executor) == 0:
+                raise RuntimeError(f"workers must stay alive, but none is left in generation {generation}: look for "
+                                   "what ended them, start others and go on, nothing was changed")
+            for future in done:
                 number = pending.pop(future, -1)
                 if number < 0:  # cancelled below
                     continue
@@ -279,8 +285,13 @@ def _workers(executor: Any) -> int:
     for name in ("num_workers", "_max_workers"):
         if isinstance(found := getattr(executor, name, None), int) and found > 0:
             return found
-    cores = getattr(getattr(executor, "_client", None), "ncores", dict)()
-    return sum(cores.values()) if isinstance(cores, dict) and cores else WORKERS
+    return _cores(executor) or WORKERS
+
+
+def _cores(executor: Any) -> int | None:
+    """Tasks that a Dask cluster runs at a time, 0 without workers; None for any other executor."""
+    client = getattr(executor, "_client", None)
+    return None if client is None else sum(client.ncores().values())
 
 
 def _sender(problem: Any, genomes: Genomes, seed: int, generation: int, executor: Any) -> Callable[..., Future]:
@@ -288,20 +299,40 @@ def _sender(problem: Any, genomes: Genomes, seed: int, generation: int, executor
     shared = isinstance(executor, ThreadPoolExecutor)
     body = b"" if shared else _packed(problem, executor)
     digest = hashlib.blake2b(body, digest_size=16).digest()
+    client = getattr(executor, "_client", None)
+    submit = partial(_dask, client, getattr(executor, "_kwargs", {})) if client is not None else executor.submit
 
     def send(first: int, last: int, with_problem: bool = len(body) <= LIGHT) -> Future:
         chunk = Chunk(genomes.take(np.arange(first, last)), first, seed, generation)
         if shared:
             return executor.submit(_outcome, problem, chunk)
         # The nonce: Dask takes equal calls for one, and would return the error of a worker that was repaired since.
-        future = executor.submit(work, digest, body if with_problem else None, pickle.dumps(chunk, 5),
-                                 uuid.uuid4().hex)
+        future = submit(work, digest, body if with_problem else None, pickle.dumps(chunk, 5), uuid.uuid4().hex)
         if not isinstance(future, Future):
             raise TypeError(f"executor.submit must return a concurrent.futures.Future, got {type(future).__name__}"
                             + (": pass client.get_executor()" if hasattr(executor, "get_executor") else ""))
         return future
 
     return send
+
+
+def _dask(client: Any, options: dict, *call: Any) -> Future:
+    """Submit a call as the executor of a Dask client does, with a future that ends.
+
+    Dask's own never ends when a worker took a result along and the task then failed too often to be repeated.
+    """
+    theirs, ours = client.submit(*call, **options), Future()
+
+    def finish(theirs: Any) -> None:
+        if ours.set_running_or_notify_cancel():
+            try:
+                ours.set_result(theirs.result())
+            except BaseException as error:
+                ours.set_exception(error)
+
+    theirs.add_done_callback(finish)
+    ours.add_done_callback(lambda ours: theirs.cancel() if ours.cancelled() else None)
+    return ours
 
 
 def _packed(problem: Any, executor: Any) -> bytes:
@@ -327,7 +358,7 @@ def _check_loss(error: BaseException, bounds: tuple[int, int], generation: int, 
     if attempts >= ATTEMPTS:
         raise RuntimeError(f"workers must stay alive, but networks {bounds[0]} to {bounds[1] - 1} of generation "
                            f"{generation} were lost {attempts} times, {type(error).__name__}: {error}: look for what "
-                           "ends the workers; nothing was changed") from error
+                           "ends the workers and go on, nothing was changed") from error
 
 
 def _broken(generation: int) -> RuntimeError:
