@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import warnings
 from types import SimpleNamespace
 
@@ -31,7 +32,14 @@ def client():
 
 @pytest.fixture
 def executor(client):
+    """Of two workers that may be killed: one that dies before its nanny knows that it runs is not started again."""
     client.wait_for_workers(2, timeout=60)
+    end = time.monotonic() + 60
+    while time.monotonic() < end and not all(
+        nanny.process is not None and nanny.process.status == distributed.Status.running
+        for nanny in client.cluster.workers.values()
+    ):
+        time.sleep(0.01)
     return client.get_executor()
 
 
