@@ -105,28 +105,26 @@ def breed(parents, pool, pool_start, merit, tournament, crossover, between, fami
             splits[child, i, 0], splits[child, i, 1] = genome.splits[i, 0], genome.splits[i, 1]
 
 
-@jit
 def mutate_one(columns, n_inputs, n_outputs, default_code, program, choices, state, room, result, splits):
-    """Run a program on genome 0 of columns into result; returns (splits, whether the wiring changed)."""
+    """Run a program on genome 0 of columns into result; returns (splits, whether the wiring changed).
+
+    A kernel of its own would compile all operators once more.
+    """
     genome = workspace(room[0], room[1], splits.shape[0], columns.delayed.size > 0)
     load(columns, 0, genome)
     run_program(genome, n_inputs, n_outputs, default_code, program, choices, state)
     store(genome, result, 0)
-    for i in range(genome.size[3]):
-        splits[i, 0], splits[i, 1] = genome.splits[i, 0], genome.splits[i, 1]
-    return genome.size[3], genome.size[4] == 1
+    splits[:genome.size[3]] = genome.splits[:genome.size[3]]
+    return int(genome.size[3]), bool(genome.size[4])
 
 
-@jit
 def cross_one(columns, n_inputs, state, result):
     """The child of genome 0, the fitter one, and genome 1."""
-    most_nodes = columns.n_nodes.max()
-    genome = workspace(most_nodes, columns.n_edges.max(), 0, columns.delayed.size > 0)
+    most_nodes, most_edges = columns.n_nodes.max(), columns.n_edges.max()
+    genome = workspace(most_nodes, most_edges, 0, columns.delayed.size > 0)
     load(columns, 0, genome)
-    table = table_for(most_nodes)
-    former = np.empty(most_nodes, np.int64)
-    matched = np.empty(max(genome.size[1], 1), np.int64)
-    cross(genome, columns, 1, n_inputs, table, former, matched, state)
+    cross(genome, columns, 1, n_inputs, table_for(most_nodes), np.empty(most_nodes, np.int64),
+          np.empty(most_edges, np.int64), state)
     store(genome, result, 0)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from neuroprune.kernels import structure
 from neuroprune.kernels.compile import jit
+from neuroprune.kernels.genomes import copy
 from neuroprune.kernels.random import below, normal, normals, sample, uniform, word
 
 (SKIP, JUMP, ADD_NODE, REMOVE_NODE, ADD_CONNECTION, REMOVE_CONNECTION, PERTURB_WEIGHTS, PERTURB_BIASES,
@@ -34,10 +35,11 @@ def half_even(value):
 @jit
 def target_of(genome, edge):
     """The node that a connection leads to."""
+    incoming = genome.incoming
     low, high = 0, genome.size[0]
     while high - low > 1:
         middle = (low + high) // 2
-        if genome.incoming[middle] <= edge:
+        if incoming[middle] <= edge:
             low = middle
         else:
             high = middle
@@ -47,88 +49,103 @@ def target_of(genome, edge):
 @jit
 def connected(genome, source, target):
     """Whether a connection joins these positions."""
-    last = genome.incoming[target + 1]
-    place = structure.first_from(genome.source, genome.incoming[target], last, source)
-    return place < last and genome.source[place] == source
+    column, last = genome.source, genome.incoming[target + 1]
+    place = structure.first_from(column, genome.incoming[target], last, source)
+    return place < last and column[place] == source
+
+
+@jit
+def make_room(column, place, last):
+    """Move column[place:last] one place on."""
+    for i in range(last, place, -1):
+        column[i] = column[i - 1]
+
+
+@jit
+def take_edge(genome, place, target):
+    """Remove the connection at this place, which leads to this target."""
+    size, incoming = genome.size, genome.incoming
+    n, e = size[0], size[1]
+    after = e - 1 - place
+    copy(genome.source, place + 1, genome.source, place, after)
+    copy(genome.weight, place + 1, genome.weight, place, after)
+    if genome.delayed.size > 0:
+        copy(genome.delayed, place + 1, genome.delayed, place, after)
+    for node in range(target + 1, n + 1):
+        incoming[node] -= 1
+    size[1] = e - 1
+    size[4] = 1
 
 
 @jit
 def insert_edge(genome, source, target, weight, late):
     """Add a connection that fits the order."""
-    place = structure.first_from(genome.source, genome.incoming[target], genome.incoming[target + 1], source)
-    e = genome.size[1]
-    for i in range(e, place, -1):
-        genome.source[i] = genome.source[i - 1]
-        genome.weight[i] = genome.weight[i - 1]
+    size, incoming = genome.size, genome.incoming
+    n, e = size[0], size[1]
+    place = structure.first_from(genome.source, incoming[target], incoming[target + 1], source)
+    make_room(genome.source, place, e)
+    make_room(genome.weight, place, e)
     genome.source[place] = source
     genome.weight[place] = weight
     if genome.delayed.size > 0:
-        for i in range(e, place, -1):
-            genome.delayed[i] = genome.delayed[i - 1]
+        make_room(genome.delayed, place, e)
         genome.delayed[place] = late
-    for node in range(target + 1, genome.size[0] + 1):
-        genome.incoming[node] += 1
-    genome.size[1] = e + 1
-    genome.size[4] = 1
+    for node in range(target + 1, n + 1):
+        incoming[node] += 1
+    size[1] = e + 1
+    size[4] = 1
 
 
 @jit
 def keep_edges(genome, keep):
     """Keep the marked connections."""
+    size, incoming, source, weight, delayed = genome.size, genome.incoming, genome.source, genome.weight, genome.delayed
     place = 0
     edge = 0
-    for node in range(genome.size[0]):
-        last = genome.incoming[node + 1]
+    for node in range(size[0]):
+        last = incoming[node + 1]
         while edge < last:
-            genome.source[place] = genome.source[edge]
-            genome.weight[place] = genome.weight[edge]
-            if genome.delayed.size > 0:
-                genome.delayed[place] = genome.delayed[edge]
-            place += keep[edge]
+            source[place] = source[edge]
+            weight[place] = weight[edge]
+            if delayed.size > 0:
+                delayed[place] = delayed[edge]
+            place += int(keep[edge])
             edge += 1
-        genome.incoming[node + 1] = place
-    if place < genome.size[1]:
-        genome.size[4] = 1
-    genome.size[1] = place
+        incoming[node + 1] = place
+    if place < size[1]:
+        size[4] = 1
+    size[1] = place
 
 
 @jit
 def add_node(genome, n_outputs, code, state):
     """Split a random connection; the new node's id is -1 - the row of its record in `splits`."""
-    n, e = genome.size[0], genome.size[1]
+    size, ids, incoming, column = genome.size, genome.ids, genome.incoming, genome.source
+    n, e = size[0], size[1]
     if e == 0:
         return
     split = below(state, e)
-    target, source = target_of(genome, split), genome.source[split]
+    target, source = target_of(genome, split), np.int64(column[split])
     late = genome.delayed.size > 0 and genome.delayed[split]
     weight = genome.weight[split]
     place = min(target, n - n_outputs)
-    record = genome.size[3]
-    genome.splits[record, 0], genome.splits[record, 1] = genome.ids[source], genome.ids[target]
-    genome.size[3] = record + 1
+    record = size[3]
+    genome.splits[record, 0], genome.splits[record, 1] = ids[source], ids[target]
+    size[3] = record + 1
     # take the connection out, make room for the node, put both halves in
-    for i in range(split, e - 1):
-        genome.source[i] = genome.source[i + 1]
-        genome.weight[i] = genome.weight[i + 1]
-    if genome.delayed.size > 0:
-        for i in range(split, e - 1):
-            genome.delayed[i] = genome.delayed[i + 1]
+    take_edge(genome, split, target)
     for i in range(e - 1):
-        genome.source[i] += genome.source[i] >= place
-    for node in range(target + 1, n + 1):
-        genome.incoming[node] -= 1
-    genome.incoming[n + 1] = genome.incoming[n]
-    for node in range(n, place, -1):
-        genome.incoming[node] = genome.incoming[node - 1]
-        genome.ids[node] = genome.ids[node - 1]
-        genome.code[node] = genome.code[node - 1]
-        genome.bias[node] = genome.bias[node - 1]
-    genome.ids[place], genome.code[place], genome.bias[place] = -1 - record, code, 0.0
-    genome.size[0], genome.size[1] = n + 1, e - 1
+        column[i] += column[i] >= place
+    make_room(incoming, place, n + 1)
+    make_room(ids, place, n)
+    make_room(genome.code, place, n)
+    make_room(genome.bias, place, n)
+    ids[place], genome.code[place], genome.bias[place] = -1 - record, code, 0.0
+    size[0] = n + 1
     insert_edge(genome, source + (source >= place), place, 1.0, late)
-    insert_edge(genome, place, target + 1, weight, False)
-    if genome.size[2] > 0:
-        genome.size[2] += 1
+    insert_edge(genome, place, target + 1, weight, np.bool_(False))
+    if size[2] > 0:
+        size[2] += 1
 
 
 @jit
@@ -139,24 +156,23 @@ def remove_node(genome, n_inputs, n_outputs, state):
     if hidden == 0:
         return
     node = n_inputs + below(state, hidden)
-    keep = np.ones(e, np.uint8)
-    left = e
+    incoming, source = genome.incoming, genome.source
+    keep = np.empty(e, np.uint8)
+    left = 0
     for target in range(n):
-        for edge in range(genome.incoming[target], genome.incoming[target + 1]):
-            if target == node or genome.source[edge] == node:
-                keep[edge] = 0
-                left -= 1
+        for edge in range(incoming[target], incoming[target + 1]):
+            keep[edge] = target != node and source[edge] != node
+            left += int(keep[edge])
     if left == 0:
         return
     keep_edges(genome, keep)
     for i in range(left):
-        genome.source[i] -= genome.source[i] > node
-    for i in range(node, n - 1):
-        genome.ids[i] = genome.ids[i + 1]
-        genome.code[i] = genome.code[i + 1]
-        genome.bias[i] = genome.bias[i + 1]
-        genome.incoming[i] = genome.incoming[i + 1]
-    genome.incoming[n - 1] = genome.incoming[n]
+        source[i] -= source[i] > node
+    after = n - 1 - node
+    copy(genome.ids, node + 1, genome.ids, node, after)
+    copy(genome.code, node + 1, genome.code, node, after)
+    copy(genome.bias, node + 1, genome.bias, node, after)
+    copy(incoming, node + 1, incoming, node, after + 1)
     genome.size[0] = n - 1
     genome.size[4] = 1
 
@@ -164,6 +180,7 @@ def remove_node(genome, n_inputs, n_outputs, state):
 @jit
 def reaches(genome, start, goal, seen, stack):
     """Whether a forward path leads from position start to the later position goal, searched backwards."""
+    incoming, column = genome.incoming, genome.source
     for node in range(start, goal + 1):
         seen[node] = 0
     stack[0] = goal
@@ -171,8 +188,8 @@ def reaches(genome, start, goal, seen, stack):
     while size > 0:
         size -= 1
         node = stack[size]
-        for edge in range(genome.incoming[node], genome.incoming[node + 1]):
-            source = genome.source[edge]
+        for edge in range(incoming[node], incoming[node + 1]):
+            source = column[edge]
             if source == start:
                 return True
             if source > start and seen[source] == 0:
@@ -289,33 +306,21 @@ def remove_connection(genome, state):
     if e <= 1:
         return
     place = below(state, e)
-    target = target_of(genome, place)
-    for i in range(place, e - 1):
-        genome.source[i] = genome.source[i + 1]
-        genome.weight[i] = genome.weight[i + 1]
-        if genome.delayed.size > 0:
-            genome.delayed[i] = genome.delayed[i + 1]
-    for node in range(target + 1, genome.size[0] + 1):
-        genome.incoming[node] -= 1
-    genome.size[1] = e - 1
-    genome.size[4] = 1
+    take_edge(genome, place, target_of(genome, place))
 
 
 @jit
-def perturb(column, first, last, rate, power, replace_rate, replace_power, state):
+def perturb(column, rate, power, replace_rate, replace_power, state):
     """Each number changes with probability `rate`: by a normal step, or, in a share of the cases, to a new number.
 
     One word decides for each number; normals are drawn only for those that change.
     """
     change = rate * WORD
     replace = rate * replace_rate * WORD
-    count = 0
-    for _ in range(first, last):
-        count += 1
-    chosen = np.empty(count, np.int64)
-    words = np.empty(count)
+    chosen = np.empty(column.size, np.int64)
+    words = np.empty(column.size)
     changed = 0
-    for i in range(first, last):
+    for i in range(column.size):
         drawn = float(word(state))
         chosen[changed] = i
         words[changed] = drawn
@@ -336,13 +341,38 @@ def change_activation(genome, n_inputs, rate, choices, first, count, state):
 
 
 @jit
+def _smallest(values, rank):
+    """The value of this rank from below (Hoare 1961); reorders. numba takes seconds to compile `np.partition`."""
+    first, last = 0, values.size - 1
+    while first < last:
+        pivot = values[(first + last) // 2]
+        low, high = first, last
+        while low <= high:
+            while values[low] < pivot:
+                low += 1
+            while pivot < values[high]:
+                high -= 1
+            if low <= high:
+                values[low], values[high] = values[high], values[low]
+                low += 1
+                high -= 1
+        if rank <= high:
+            last = high
+        elif rank >= low:
+            first = low
+        else:
+            break
+    return values[rank]
+
+
+@jit
 def keep_best(scores, drop, keep):
     """Mark all but the `drop` lowest scores; of equal ones the earlier go first."""
     count = scores.size
     if drop == 0:
         keep[:count] = 1
         return
-    value = np.partition(scores, drop - 1)[drop - 1]
+    value = _smallest(scores.copy(), drop - 1)
     equals = drop
     for i in range(count):
         equals -= scores[i] < value
@@ -399,7 +429,7 @@ def regrow(genome, n_inputs, n_outputs, count, state):
     targets, sources = structure.free_slots(incoming, genome.source[:e].copy(), lowest, before, ranks)
     for i in range(count):
         late = genome.delayed.size > 0 and (sources[i] >= targets[i] or sources[i] >= n - n_outputs)
-        insert_edge(genome, sources[i], targets[i], NEW_WEIGHT * (2.0 * uniform(state) - 1.0), late)
+        insert_edge(genome, np.int64(sources[i]), np.int64(targets[i]), NEW_WEIGHT * (2.0 * uniform(state) - 1.0), late)
 
 
 @jit
@@ -448,9 +478,9 @@ def run_program(genome, n_inputs, n_outputs, default_code, program, choices, sta
         elif what == REMOVE_CONNECTION:
             remove_connection(genome, state)
         elif what == PERTURB_WEIGHTS:
-            perturb(genome.weight, 0, e, a, b, c, d, state)
+            perturb(genome.weight[:e], a, b, c, d, state)
         elif what == PERTURB_BIASES:
-            perturb(genome.bias, n_inputs, genome.size[0], a, b, c, d, state)
+            perturb(genome.bias[n_inputs:genome.size[0]], a, b, c, d, state)
         elif what == CHANGE_ACTIVATION:
             change_activation(genome, n_inputs, a, choices, int(b), int(c), state)
         elif what == PRUNE:
