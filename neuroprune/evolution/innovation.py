@@ -27,6 +27,8 @@ class Innovations:
     """
 
     def __init__(self, next_id: int = 0) -> None:
+        if isinstance(next_id, bool) or not isinstance(next_id, (int, np.integer)) or next_id < 0:
+            raise ValueError(f"next_id must be an integer of at least 0, got {next_id!r}")
         self.next_id = int(next_id)
         self._ids: dict[tuple[int, int], list[int]] = {}
 

@@ -4,7 +4,8 @@ An operator is a frozen dataclass that says which rows of a program (see `kernel
 it runs that program on a batch of one; a Population runs the same program on all its children.
 """
 
-from collections.abc import Callable, Sequence as Listed
+from collections.abc import Callable
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,9 @@ from neuroprune import activations
 from neuroprune.evolution import program
 from neuroprune.evolution.innovation import Innovations
 from neuroprune.network import prune as pruning
+from neuroprune.network.graph import MAX_CONNECTIONS
 from neuroprune.network.network import Network
-from neuroprune.network.views import check_number
+from neuroprune.network.views import check_column, check_number
 from neuroprune.pruning import masks, saliency
 from neuroprune.rng import generator
 
@@ -32,14 +34,17 @@ class Operator:
 
     def __call__(self, network: Network, rng: np.random.Generator | int | None = None) -> None:
         """Change the network in place."""
-        if not isinstance(network, Network):
-            raise TypeError(f"an operator needs a Network, got {type(network).__name__}")
-        rows = program.compiled(self)
-        program.run(rows, network, generator(rng), getattr(self, "innovations", None))
+        _check_network(network)
+        program.run(program.compiled(self), network, generator(rng), getattr(self, "innovations", None))
 
     def rows(self, choices: list[int]) -> list[list]:
         """The rows of the operator; activation codes are appended to `choices`."""
         raise NotImplementedError(f"{type(self).__name__} has no rows")
+
+
+def _check_network(network: Any) -> None:
+    if not isinstance(network, Network):
+        raise TypeError(f"an operator needs a Network, got {type(network).__name__}")
 
 
 def _check_rate(operator: Operator, *names: str) -> None:
@@ -77,6 +82,10 @@ class AddNode(Operator):
     """
 
     innovations: Innovations | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.innovations, Innovations | None):
+            raise TypeError(f"innovations must be npr.Innovations or None, got {type(self.innovations).__name__}")
 
     def rows(self, choices: list[int]) -> list[list]:
         return [["ADD_NODE"]]
@@ -228,8 +237,8 @@ class ChangeActivation(Operator):
     rate: float = 0.1
 
     def __post_init__(self) -> None:
-        if isinstance(self.choices, str) or not self.choices:
-            raise ValueError(f"choices must be names of activations, got {self.choices!r}")
+        if isinstance(self.choices, str) or not isinstance(self.choices, Listed) or not self.choices:
+            raise ValueError(f"choices must be a tuple of names of activations, got {self.choices!r}")
         object.__setattr__(self, "choices", tuple(self.choices))
         for name in self.choices:
             activations.code(name)
@@ -245,10 +254,12 @@ class _Pruning(Operator):
     method: str | Callable
 
     def __call__(self, network: Network, rng: np.random.Generator | int | None = None) -> None:
-        if isinstance(network, Network) and self.method not in IN_PROGRAMS:
+        _check_network(network)
+        if self.method not in IN_PROGRAMS:
             self._prune(network, generator(rng))
             return
-        count = len(network.connections) if isinstance(network, Network) else 0
+        count = len(network.connections)
+        check_column(network.connections.weight, count, "net.connections.weight")
         super().__call__(network, rng)
         network._gradient_ends |= len(network.connections) < count  # the next training step records anew
 
@@ -362,11 +373,16 @@ class Regrow(Operator):
             raise ValueError(f"count must be an integer of at least 0, got {self.count!r}")
 
     def rows(self, choices: list[int]) -> list[list]:
-        return [["REGROW", self.count]]
+        return [["REGROW", min(self.count, MAX_CONNECTIONS)]]
 
 
+@dataclass(frozen=True)
 class Sequence(Operator):
     """Several operators, one after the other; without any it does nothing.
+
+    Attributes
+    ----------
+    operators : tuple of operators
 
     Examples
     --------
@@ -377,12 +393,13 @@ class Sequence(Operator):
     18
     """
 
-    def __init__(self, operators: Listed[Operator] = ()) -> None:
-        self.operators = tuple(operators)
-        for operator in self.operators:
-            _check_operator(operator)
+    operators: Listed[Operator] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operators", _operators(self.operators))
 
     def __call__(self, network: Network, rng: np.random.Generator | int | None = None) -> None:
+        _check_network(network)
         rng = generator(rng)
         for operator in self.operators:
             operator(network, rng)
@@ -390,19 +407,18 @@ class Sequence(Operator):
     def rows(self, choices: list[int]) -> list[list]:
         return [row for operator in self.operators for row in operator.rows(choices)]
 
-    def __repr__(self) -> str:
-        return f"Sequence({list(self.operators)!r})"
 
-
+@dataclass(frozen=True)
 class Choice(Operator):
     """One of several operators, drawn by weight.
 
-    Parameters
+    Attributes
     ----------
-    operators : sequence of operators
-    weights : sequence of float, optional
-        How often each is drawn, in proportion; equal by default. Weights that sum to less than 1 leave the network
-        alone for the rest, so `Choice([AddNode()], [0.03])` adds a node in 3 of 100 calls.
+    operators : tuple of operators
+    weights : tuple of float, optional
+        How often each is drawn; equal by default. Weights that sum to more than 1 count in proportion and are stored
+        so that they sum to 1; those that sum to less leave the network alone for the rest, so that
+        `Choice([AddNode()], [0.03])` adds a node in 3 of 100 calls.
 
     Examples
     --------
@@ -413,19 +429,24 @@ class Choice(Operator):
     6
     """
 
-    def __init__(self, operators: Listed[Operator], weights: Listed[float] | None = None) -> None:
-        self.operators = tuple(operators)
-        for operator in self.operators:
-            _check_operator(operator)
-        if not self.operators:
+    operators: Listed[Operator]
+    weights: Listed[float] | None = None
+
+    def __post_init__(self) -> None:
+        operators, weights = _operators(self.operators), self.weights
+        count = len(operators)
+        if not count:
             raise ValueError("a choice must have at least one operator, got none")
-        count = len(self.operators)
-        values = [1.0 / count] * count if weights is None else [check_number(w, "a weight") for w in weights]
+        if weights is not None and not isinstance(weights, Listed | np.ndarray):
+            raise TypeError(f"weights must be a sequence of {count} numbers, got {weights!r}")
+        values = [1.0 / count] * count if weights is None else [check_number(one, "a weight") for one in weights]
         if len(values) != count or min(values) < 0.0 or sum(values) == 0.0:
             raise ValueError(f"weights must be {count} numbers of at least 0, not all 0, got {weights!r}")
-        self.weights = tuple(value / max(sum(values), 1.0) for value in values)
+        object.__setattr__(self, "operators", operators)
+        object.__setattr__(self, "weights", tuple(value / max(sum(values), 1.0) for value in values))
 
     def __call__(self, network: Network, rng: np.random.Generator | int | None = None) -> None:
+        _check_network(network)
         rng = generator(rng)
         place = int(np.searchsorted(np.cumsum(self.weights), rng.random(), side="right"))
         if place < len(self.operators):
@@ -440,13 +461,15 @@ class Choice(Operator):
             left -= weight
         rows: list[list] = []
         for part in reversed(parts):  # whoever was drawn passes over all that come after
-            rows = [*part, ["JUMP", len(rows)], *rows]
+            rows = [*part, ["JUMP", 0, len(rows)], *rows]
         return rows
 
-    def __repr__(self) -> str:
-        return f"Choice({list(self.operators)!r}, {list(self.weights)!r})"
 
-
-def _check_operator(operator: Any) -> None:
-    if not isinstance(operator, Operator):
-        raise TypeError(f"an operator must be one of npr.mutation, got {type(operator).__name__}")
+def _operators(operators: Any) -> tuple[Operator, ...]:
+    """Operators as a tuple."""
+    if not isinstance(operators, Listed):
+        raise TypeError(f"operators must be a sequence of those of npr.mutation, got {type(operators).__name__}")
+    for operator in operators:
+        if not isinstance(operator, Operator):
+            raise TypeError(f"an operator must be one of npr.mutation, got {type(operator).__name__}")
+    return tuple(operators)

@@ -49,7 +49,7 @@ def run(program: Program, network: "Network", rng: np.random.Generator, innovati
     graph = network._graph
     genomes = Genomes.pack([network])
     n, e = graph.n_nodes, graph.n_connections
-    places = n * n  # Regrow is capped by them
+    places = (n + program.nodes) ** 2  # Regrow is capped by them
     room = np.array([n + program.nodes, max(min(e + program.edges, e + places), 1)])
     result = Genomes.room_for(graph.n_inputs, graph.n_outputs, graph.recurrent, network._default_code, room[:1],
                               room[1:])
@@ -59,14 +59,14 @@ def run(program: Program, network: "Network", rng: np.random.Generator, innovati
                                               program.rows, program.choices, state, room, result.columns, splits)
     columns = result.columns
     n, e = int(columns.n_nodes[0]), int(columns.n_edges[0])
+    if count:
+        names = (Innovations() if innovations is None else innovations).names(splits[:count], graph.ids)
+        kernels.breed.name_splits(columns, 0, names, count)
     network._evolution_baseline = int(columns.baseline[0]) or None
     if not rewired:
         network._parameters[:] = columns.parameters[:e + n]
         network._code[:] = columns.code[:n]
         return
-    if count:
-        names = (innovations or Innovations()).names(splits[:count], graph.ids)
-        kernels.breed.name_splits(columns, 0, names, count)
     new = Graph(graph.n_inputs, graph.n_outputs, columns.ids[:n].copy(), columns.incoming[:n + 1].copy(),
                 columns.source[:e].copy(), columns.delayed[:e].copy() if graph.recurrent else None)
     _rewire(network, new, columns.parameters[:e + n], columns.code[:n])
@@ -79,7 +79,7 @@ def _rewire(network: "Network", new: Graph, parameters: np.ndarray, code: np.nda
     kept = bool((former >= 0).all())
     gradient = network._gradient[former] if kept and network._gradient is not None else None
     same_nodes = np.array_equal(old.ids, new.ids)
-    if kept and same_nodes and old.layer_sizes is not None:
+    if same_nodes and old.layer_sizes is not None:
         new = Graph(new.n_inputs, new.n_outputs, old.ids, new.incoming, new.source, new.delayed, old.layer_sizes)
     e = new.n_connections
     network._replace(new, parameters[:e], gradient, None if same_nodes else old.positions(new.ids))
