@@ -301,6 +301,19 @@ def test_a_solution_that_does_not_generalize_is_none(monkeypatch: pytest.MonkeyP
     assert not problem.solved(net, 1.0)
 
 
+@pytest.mark.compiled_only
+def test_a_champion_is_tested_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, net = DoublePole(velocities=False), remembering()
+    counted = []
+    monkeypatch.setattr(DoublePole, "generalization", lambda self, net, limit=1000: counted.append(net) or 0)
+    assert not problem.solved(net, 1.0) and not problem.solved(net.copy(), 1.0)
+    assert len(counted) == 1
+    net.connections.weight[0] += 1.0
+    assert not problem.solved(net, 1.0)
+    assert len(counted) == 2
+    assert pickle.loads(pickle.dumps(problem)) == problem
+
+
 def test_solved_single_pole() -> None:
     problem = PoleBalancing(limit=20)
     assert (problem.n_inputs, problem.n_outputs, problem.recurrent, problem.solved_at) == (4, 1, False, 20.0)
