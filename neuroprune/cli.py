@@ -9,14 +9,15 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from threading import Timer
 from typing import Any, NoReturn
 
 import numpy as np
 
-from neuroprune import __version__, digits, plot, rng, tables
+from neuroprune import __version__, digits, plot, rng, runs, tables
+from neuroprune.evolution.population import OBJECTIVES
 from neuroprune.network import optimizers
 from neuroprune.network.atomic import write_atomically
 from neuroprune.network.network import Network
@@ -30,6 +31,9 @@ EXAMPLES = """examples:
   neuroprune train plants.csv --target kind --sparsity 0.8 --out plants.json
   neuroprune prune plants.json --sparsity 0.9 --trim   writes plants-pruned.json
   neuroprune show plants-pruned.json --picture plants.png
+  neuroprune evolve xor                                a population, into the folder neuroprune-xor
+  neuroprune evolve CartPole-v1 --pruning 0.5 --out cart
+  neuroprune evolve --resume cart --generations 50     goes on where it stopped, to the same bits
 """
 HELD_OUT = 0.25
 TRAIN_STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 1000, 32, 3e-3, 1.0
@@ -46,11 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     options = _parser().parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options.command(options)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C", 130)
+    except KeyboardInterrupt as stop:
+        return _fail(": ".join(["stopped by Ctrl-C", *map(str, stop.args)]), 130)
     except BrokenPipeError:  # the reader has seen enough; what is left in the buffer goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -73,7 +78,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="neuroprune", description="Train, prune and look at graph networks.", epilog=EXAMPLES,
+    parser = _Parser(prog="neuroprune", description="Train, evolve, prune and look at graph networks.", epilog=EXAMPLES,
                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"neuroprune {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -102,6 +107,29 @@ def _parser() -> argparse.ArgumentParser:
     _add_training(sub, TRAIN_STEPS, None)
     sub.add_argument("--out", type=network, metavar="NET",
                      help="a .json or .npz file; what its columns and classes mean goes into a file beside it")
+
+    sub = command("evolve", _evolve, "evolve a population of networks for a task, or go on with a run")
+    sub.add_argument("task", nargs="?", metavar="TASK",
+                     help=f"{', '.join(runs.GENERATIONS)}, or the id of a gymnasium environment such as CartPole-v1")
+    sub.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with the run in this folder")
+    sub.add_argument("--generations", type=_integer(1), metavar="N",
+                     help="at most so many (default: by task); with --resume so many more (default: those left)")
+    sub.add_argument("--target", type=_number, metavar="FITNESS", help="stop there (default: when the task is solved)")
+    sub.add_argument("--size", type=_integer(2), metavar="N", help=f"networks (default {runs.SIZE})")
+    sub.add_argument("--seed", type=_integer(0), metavar="N", help="(default 0)")
+    sub.add_argument("--settings", type=_path(".json"), metavar="FILE.json",
+                     help="what differs from the defaults, such as the settings.json of a run")
+    sub.add_argument("--pruning", type=_sparsity, metavar="SHARE",
+                     help="prune all networks, along a ramp over the first half of the generations")
+    sub.add_argument("--objectives", type=_objectives, metavar="NAME,NAME",
+                     help=f"of {', '.join(OBJECTIVES)}: evolve a Pareto front instead of species")
+    sub.add_argument("--learn", type=_integer(1), metavar="N",
+                     help="gradient steps that every network takes and hands on (xor, digits)")
+    sub.add_argument("--workers", type=_integer(1), default=1, metavar="N", help="processes (default %(default)s)")
+    sub.add_argument("--out", type=Path, metavar="FOLDER", help="where the run goes (default neuroprune-TASK)")
+    sub.add_argument("--quick", action="store_true",
+                     help=f"{runs.QUICK_GENERATIONS} generations of {runs.QUICK_SIZE}, to see that it works")
+    sub.add_argument("--quiet", "--no-progress", action="store_true", help="show no progress")
 
     sub = command("prune", _prune, "remove connections from a saved network")
     sub.add_argument("network", type=network, metavar="NET", help="a .json or .npz file")
@@ -137,6 +165,24 @@ def _integer(least: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
+    if not isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {text!r}")
+    return number
+
+
+def _objectives(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) < 2 or len(set(names)) < len(names) or not set(names) <= set(OBJECTIVES):
+        raise argparse.ArgumentTypeError(f"must be at least two different ones of {', '.join(OBJECTIVES)}, got "
+                                         f"{text!r}")
+    return names
 
 
 def _share(text: str) -> float:
@@ -237,6 +283,45 @@ def _measures(net: Network, table: tables.Table, rows: np.ndarray) -> dict[str, 
     return {"R^2": f"{1.0 - error / spread:.4f}" if spread > 0.0 else "undefined", "RMSE": f"{np.sqrt(error):.6g}"}
 
 
+def _evolve(options: argparse.Namespace) -> None:
+    if (options.task is None) == (options.resume is None):
+        raise ValueError("evolve must have either a TASK or --resume FOLDER, got "
+                         + ("neither" if options.task is None else "both"))
+    if options.resume is None:
+        run, folder, population, task = _new_run(options)
+    else:
+        run, folder, population, task = _old_run(options)
+    _say(options, f"{run.task}: generations {population.generation + 1:,} to {run.generations:,}, in {folder}")
+    solved = runs.go(folder, run, population, task, options.workers, progress=not options.quiet)
+    _list(runs.report(run, population, task, solved))
+    print(f"\n{folder}: {', '.join(runs.files(folder))}")
+
+
+def _new_run(options: argparse.Namespace) -> tuple:
+    generations = options.generations or (
+        runs.QUICK_GENERATIONS if options.quick else runs.GENERATIONS.get(options.task, runs.GYM_GENERATIONS))
+    run = runs.Run(options.task, options.seed or 0, generations, options.target, options.learn or 0)
+    folder = runs.new_folder(run, options.out)
+    task = runs.task_of(run)
+    settings = runs.settings_of(options.settings, task)
+    _warm_up(lambda: runs.rehearse(task))
+    population = runs.begin(run, task, options.size or (runs.QUICK_SIZE if options.quick else runs.SIZE), settings,
+                            options.pruning, options.objectives)
+    runs.write_begin(folder, run, population, options.arguments)
+    return run, folder, population, task
+
+
+def _old_run(options: argparse.Namespace) -> tuple:
+    for name in ("size", "seed", "settings", "pruning", "objectives", "learn", "out", "quick"):
+        if getattr(options, name) not in (None, False):
+            raise ValueError(f"--{name} must be left out with --resume, which takes it from the run")
+    run, population, task = runs.resume(options.resume, options.generations, options.target)
+    for difference in runs.other_versions(options.resume):
+        _say(options, f"{difference}: the bits may differ from those of an uninterrupted run")
+    _warm_up(lambda: runs.rehearse(task))
+    return run, options.resume, population, task
+
+
 def _prune(options: argparse.Namespace) -> None:
     source = options.network
     out = options.out or source.with_name(f"{source.stem}-pruned{source.suffix}")
@@ -284,9 +369,7 @@ def _show(options: argparse.Namespace) -> None:
             ["trained", f"{net.iteration:,} steps"],
             ["schedule", _schedule(schedule)],
             ["file", f"{options.network.stat().st_size:,} bytes"]]
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+    _list(rows)
     if options.picture is not None:
         print(f"\n{options.picture}")
 
@@ -345,17 +428,21 @@ def _scaling(columns: dict) -> tables.Scaling:
                           float(columns["target_mean"]), float(columns["target_scale"]))
 
 
-def _warm_up() -> None:
+def _warm_up(work: Callable[[], Any] | None = None) -> None:
     """Call the kernels on next to nothing, so that they are compiled; say so where it takes long."""
     timer = Timer(SLOW_START, print, ["compiling kernels, once (about 20 s) ..."], {"file": sys.stderr, "flush": True})
     timer.start()
     try:
-        net = Network.dense([2, 3, 2], "relu", seed=0)
-        net.train([[0.0, 1.0], [1.0, 0.0]], [0, 1], 2, loss="softmax_cross_entropy", seed=0,
-                  pruning=PruningSchedule(0.5, start=1, end=2, regrow_fraction=0.5))
-        net([[0.0, 1.0]])
+        (work or _train_a_little)()
     finally:
         timer.cancel()
+
+
+def _train_a_little() -> None:
+    net = Network.dense([2, 3, 2], "relu", seed=0)
+    net.train([[0.0, 1.0], [1.0, 0.0]], [0, 1], 2, loss="softmax_cross_entropy", seed=0,
+              pruning=PruningSchedule(0.5, start=1, end=2, regrow_fraction=0.5))
+    net([[0.0, 1.0]])
 
 
 def _say(options: argparse.Namespace, message: str) -> None:
@@ -365,6 +452,13 @@ def _say(options: argparse.Namespace, message: str) -> None:
 
 def _percent(share: float, digits: int = 1) -> str:
     return f"{100.0 * share:.{digits}f}%"
+
+
+def _list(rows: Sequence[Sequence[str]]) -> None:
+    """Print names and values."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
 
 
 def _table(header: list[str], rows: list[list[str]]) -> None:

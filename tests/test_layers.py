@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "neuroprune"
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"runs"},
     {"digits"},
     {"plot", "interop", "tables"},
     {"evolution"},
