@@ -89,7 +89,8 @@ def foreign_imports(folder: Path) -> dict[str, str]:
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "array_api_strict": "array-api-strict", "distributed": "dask"}
 COMES_ALONG = {"llvmlite"}  # numba brings its own
-OPTIONAL = {"pandas"}  # a frame for those who have it
+# A frame for those who have it, functions that reach workers where their package is there, genomes of those who use it.
+OPTIONAL = {"pandas", "cloudpickle", "neat"}
 OPTIONAL_IN_TESTS = {"torch"}  # they skip without it
 
 

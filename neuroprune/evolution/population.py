@@ -253,9 +253,11 @@ class Population:
             for _ in range(generations):
                 with _interrupt_waits():
                     genomes = self.ask()
-                fitness = batch.evaluate(problem, genomes, self.seed, self.generation, executor)
+                with _learned_or_not(self):
+                    fitness = batch.evaluate(problem, genomes, self.seed, self.generation, executor)
+                    with _interrupt_waits():
+                        self.tell(sign * fitness)
                 with _interrupt_waits():
-                    self.tell(sign * fitness)
                     solved = generations_of.solved(self, problem, target, sign)
                     saver.after_generation(self)
                 if bar is not None:
@@ -343,6 +345,18 @@ def _bar(total: int) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(total=total, unit="generation")
+
+
+@contextmanager
+def _learned_or_not(population: Population) -> Iterator[None]:
+    """Take back what networks learned in an evaluation whose outcome was not told, so that nothing is learned twice."""
+    genomes = population._genomes
+    before = genomes.columns.parameters.copy()
+    try:
+        yield
+    finally:
+        if population._fitness is None:
+            genomes.columns.parameters[:] = before
 
 
 @contextmanager
