@@ -17,6 +17,8 @@ import strategies as s
 from bridge_evolution import DEFAULT, genomes, genomes_with_baseline, mutate, packed, program, stream
 from neuroprune import kernels
 from neuroprune.evolution.genomes import Genomes
+from neuroprune.evolution.mutation import AddNode, Choice, Regrow, RemoveConnection, Sequence
+from neuroprune.evolution.program import compiled
 
 SEEDS = st.integers(0, 2**31 - 1)
 NAMES = ("tanh", "sin", "relu")
@@ -135,15 +137,12 @@ def test_perturbing_touches_only_its_column(which, network, seed, power):
 
 @given(genomes(), SEEDS)
 def test_extreme_rates(plain, seed):
-    for which in ("WEIGHTS", "BIASES"):
-        assert mutate(plain, [(f"PERTURB_{which}", 0.0, 1.0, 1.0, 1.0)], seed).plain == plain
-        assert mutate(plain, [(f"PERTURB_{which}", 1.0, 0.0, 0.0, 1.0)], seed).plain == plain  # steps of no length
-        replaced = mutate(plain, [(f"PERTURB_{which}", 1.0, 1.0, 1.0, 0.0)], seed).plain  # all by 0
-        if which == "WEIGHTS":
-            assert all(weight == 0 for weight, _ in replaced.connections.values())
-        else:
-            assert not any(replaced.bias.values())
-    assert mutate(plain, [("CHANGE_ACTIVATION", 0.0, 0, 1)], seed, choices=("sin",)).plain == plain
+    columns = ("PERTURB_WEIGHTS", "PERTURB_BIASES")
+    never = [(name, 0.0, 1.0, 1.0, 1.0) for name in columns] + [("CHANGE_ACTIVATION", 0.0, 0, 1)]
+    without_length = [(name, 1.0, 0.0, 0.0, 1.0) for name in columns]
+    assert mutate(plain, never + without_length, seed, choices=("sin",)).plain == plain
+    replaced = mutate(plain, [(name, 1.0, 1.0, 1.0, 0.0) for name in columns], seed).plain
+    assert not any(replaced.bias.values()) and not any(weight for weight, _ in replaced.connections.values())
 
 
 def star(n_weights, value=0.0):
@@ -280,30 +279,41 @@ def test_programs_are_their_instructions_one_after_the_other(network, seed):
     assert whole.plain == plain and whole.baseline == baseline and (whole.state == state).all()
 
 
-@given(genomes(), SEEDS)
-def test_skips_and_jumps(plain, seed):
-    prune = ("PRUNE", 0.5, 0)
-    removed = mutate(plain, [prune], seed).plain
-    assert mutate(plain, [("SKIP", 1.0, 1), prune], seed).plain == removed
-    assert mutate(plain, [("SKIP", 0.0, 1), prune], seed).plain == plain
-    assert mutate(plain, [("JUMP", 1, 1), prune], seed).plain == plain
-    assert mutate(plain, [("JUMP", 0, 0), prune], seed).plain == removed
-    assert mutate(plain, [("SKIP", 0.0, 2), prune, prune, ("JUMP", 5, 5), prune], seed).plain == plain
-    assert mutate(plain, np.zeros((0, 5)), seed).plain == plain
+def test_skips_and_jumps():
+    plain, prune = diamond(), ("PRUNE", 0.5, 0)
+    removed = mutate(plain, [prune]).plain
+    assert mutate(plain, [("SKIP", 1.0, 1), prune]).plain == removed
+    assert mutate(plain, [("SKIP", 0.0, 1), prune]).plain == plain
+    assert mutate(plain, [("JUMP", 0, 1), prune]).plain == plain
+    assert mutate(plain, [("JUMP", 0, 0), prune]).plain == removed
+    assert mutate(plain, [("SKIP", 0.0, 2), prune, prune, ("JUMP", 0, 5), prune]).plain == plain
+    assert mutate(plain, np.zeros((0, 5))).plain == plain
+
+
+@pytest.mark.compiled_only
+def test_a_choice_in_a_program_runs_one_of_its_operators():
+    steps = [AddNode(), RemoveConnection(), Choice([Sequence([Regrow(2), AddNode()]), Regrow(1)], [1, 3])]
+    weights = [0.2, 0.3, 0.4]
+    children = many(diamond(), compiled(Choice(steps, weights)).rows, 4000, seed=8)
+    nodes, edges = children.n_nodes - len(diamond().order), children.n_connections - len(diamond().connections)
+    counted = Counter(zip(nodes.tolist(), edges.tolist(), strict=True))
+    shares = {(1, 1): 0.2, (0, -1): 0.3, (1, 3): 0.1, (0, 1): 0.3, (0, 0): 0.1}
+    assert counted.keys() == shares.keys()
+    expected = [4000 * share for share in shares.values()]
+    assert stats.chisquare([counted[kind] for kind in shares], expected).pvalue > 1e-3
 
 
 def many(plain, rows, count, seed=0, baseline=None):
     """`count` children of one network by a program, each from its own stream."""
-    genome, table = packed([plain], [baseline]), program(*rows)
-    nodes = len(plain.order) + len(rows)
-    edges = len(plain.connections) + sum(int(max(row[1:], default=1)) for row in rows)
+    genome, table = packed([plain], [baseline]), rows if isinstance(rows, np.ndarray) else program(*rows)
+    nodes, edges = len(plain.order) + len(table), len(plain.connections) + int(np.maximum(table[:, 1], 1).sum())
     result = Genomes.room_for(plain.n_inputs, plain.n_outputs, plain.recurrent, genome.default_code, [nodes] * count,
                               [edges] * count)
     zeros = np.zeros(count, np.int64)
     kernels.breed.breed(
         genome.columns, np.zeros(1, np.int64), np.array([0, 1]), np.zeros(1), 1, 0.0, 0.0, zeros, zeros - 1,
         plain.n_inputs, plain.n_outputs, genome.default_code, table, np.zeros(0, np.uint8), seed, 0, 0, count,
-        np.array([nodes, edges]), result.columns, np.zeros((count, len(rows), 2), np.int64), zeros.copy(),
+        np.array([nodes, edges]), result.columns, np.zeros((count, len(table), 2), np.int64), zeros.copy(),
     )  # fmt: skip
     return result
 
@@ -454,6 +464,7 @@ def listed(plain, state):
     return (plain.order[source], plain.order[target]) if source >= 0 else None
 
 
+@pytest.mark.compiled_only
 @given(genomes(min_connections=0, max_inputs=3, max_outputs=3, max_hidden=5), st.randoms(use_true_random=False))
 def test_the_listing_holds_exactly_the_legal_pairs(plain, chooser):
     """Where all but a few legal pairs are taken, the listing finds one of these few, or nothing where none is left."""
