@@ -32,3 +32,6 @@ def test_notebook_runs(path: Path, tmp_path: Path) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", f"the notebook warns: {output.text}"
+        last = cell.source.splitlines()[-1] if cell.source else ""
+        if cell.cell_type == "code" and ".equals(" in last and last.endswith(")") and "print" not in last:
+            assert cell.outputs[-1]["data"]["text/plain"] == "True", f"what is said to be equal is not: {last}"

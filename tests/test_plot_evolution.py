@@ -117,6 +117,22 @@ def test_one_and_two_generations_can_be_seen(chart):
             assert all(line.get_marker() == "o" for line in ax.lines)
 
 
+@over_generations
+def test_charts_of_two_populations_can_share_their_axes(chart):
+    rows = [{"best": 2.0, "connections": 3.0}, {"best": 1.0, "connections": 30.0}]
+    sizes = [(g, 7, 12) for g in range(9)]
+    for first, second in (rows, rows[::-1]):
+        left, right = Figure().subplots(1, 2, sharex=True, sharey=True)
+        chart(made([first] * 9, sizes), ax=left)
+        chart(made([second] * 4, sizes), ax=right)
+        assert left.get_xlim() == (0.0, 8.0)
+        low, high = left.get_ylim()
+        if chart is plot.fitness:
+            assert low < 0.0 and high >= 2.0
+        else:
+            assert low == 0.0 and high >= (30.0 if chart is plot.complexity else 12.0)
+
+
 # Fitness
 
 

@@ -70,7 +70,7 @@ def fitness(history: "EvolutionHistory", ax: "Axes | None" = None) -> "Axes":
                                   color=canvas.POSITIVE, linewidths=1.2, clip_on=False, zorder=4,
                                   transform=ax.get_xaxis_transform(), label=f"failed ({history.failed.sum():,})"))
     _limit_fitness(ax, history)
-    _over_generations(ax, generation)
+    _over_generations(ax)
     ax.set_ylabel("fitness")
     charts._legend(ax, handles)
     return ax
@@ -93,7 +93,10 @@ def _limit_fitness(ax: "Axes", history: "EvolutionHistory") -> None:
         return
     low = max(low - span, min(low, tail.min()))
     pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
-    ax.set_ylim(low - pad, high + pad)
+    low, high = low - pad, high + pad
+    if not ax.get_autoscaley_on():  # another chart that shares the axis, or the caller, has chosen limits
+        low, high = min(low, ax.get_ylim()[0]), max(high, ax.get_ylim()[1])
+    ax.set_ylim(low, high)
 
 
 def species(history: "EvolutionHistory", ax: "Axes | None" = None) -> "Axes":
@@ -156,9 +159,8 @@ def species(history: "EvolutionHistory", ax: "Axes | None" = None) -> "Axes":
             widest = int(room.argmax()) + 1
             ax.text(place[widest], tops[i, widest] - sizes[i, widest] / 2, str(name), ha="center", va="center",
                     fontsize=8, color=canvas.INK, clip_on=True)
-    ax.set_ylim(0.0, total)
-    _over_generations(ax, generations)
-    ax.set_xlim(place[0], place[-1])
+    ax.margins(y=0.0)
+    _over_generations(ax)
     ax.set_ylabel("networks")
     _title(ax, f"{names.size:,} species, {np.count_nonzero(rows['generation'] == generations[-1]):,} in the last "
                "generation")
@@ -226,7 +228,8 @@ def complexity(history: "EvolutionHistory", ax: "Axes | None" = None) -> "Axes":
                        linestyle=(0, (1, 1.2)), label="connections of the best", **few)
     handles += ax.plot(generation, history.hidden, color=canvas.KIND["hidden"], linewidth=1.4,
                        linestyle=(0, (4, 2)), label="hidden nodes", **few)
-    ax.set_ylim(0.0, 1.05 * max(history.connections.max(), history.best_connections.max(), history.hidden.max(), 1.0))
+    handles[-1].sticky_edges.y.append(0.0)  # no margin below 0, also where charts share the axis
+    ax.update_datalim([(generation[0], 0.0), (generation[0], 1.0)])
     ax.set_ylabel("connections, nodes")
     right = ax.twinx()
     canvas.bare(right, ("top",))
@@ -240,7 +243,7 @@ def complexity(history: "EvolutionHistory", ax: "Axes | None" = None) -> "Axes":
     right.set_ylim(0.0, 1.03)
     right.yaxis.set_major_formatter(charts._percent)
     right.set_ylabel("share")
-    _over_generations(ax, generation)
+    _over_generations(ax)
     charts._legend(ax, handles)
     return ax
 
@@ -342,10 +345,9 @@ def _marker(generation: np.ndarray) -> dict:
     return {"marker": "o", "markersize": 3} if generation.size <= 2 else {}
 
 
-def _over_generations(ax: "Axes", generation: np.ndarray) -> None:
+def _over_generations(ax: "Axes") -> None:
     ax.locator_params(axis="x", integer=True)
-    if generation.size > 1:
-        ax.set_xlim(generation[0], generation[-1])
+    ax.margins(x=0.0)
     ax.set_xlabel("generation")
 
 
