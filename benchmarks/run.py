@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import activation, batch, build, prune, report, startup, training
+from benchmarks import activation, batch, build, evolution, prune, report, startup, training
 
 SUBJECTS = {"activation": activation, "build": build, "batch": batch, "prune": prune, "training": training,
-            "startup": startup}
+            "evolution": evolution, "startup": startup}
 
 
 def main(arguments: list[str] | None = None) -> int:
