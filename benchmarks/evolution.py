@@ -75,7 +75,7 @@ def _evaluated(what: str, networks: list[npr.Network], evaluate: Callable, x: np
 
 def _xor(seeds: int) -> Iterator[Row]:
     """All contestants solve a seed before any comes to the next."""
-    work = f"XOR to fitness > 3.9, {seeds} seed{"s" * (seeds > 1)}, one core"
+    work = f"XOR to fitness > 3.9, seeds 0 to {seeds - 1}, one core"
     contestants: dict[str, Callable[[int], int | None]] = {"ours": _our_xor}
     if find_spec("neat") is not None:
         contestants[named("neat-python")] = lambda seed: peers.neat_run(seed, peers.neat_xor, CAP)
@@ -100,7 +100,7 @@ def _our_xor(seed: int) -> int | None:
 
 
 def _cartpole(seeds: int) -> Row:
-    work = f"CartPole-v1 to mean 500 over {EPISODES} episodes, {seeds} seed{"s" * (seeds > 1)}, one core"
+    work = f"CartPole-v1 to mean 500 over {EPISODES} episodes, seeds 0 to {seeds - 1}, one core"
     if find_spec("neat") is None or find_spec("gymnasium") is None:
         return missing(work, "neat-python, gymnasium")
     problem = npr.Gym("CartPole-v1", episodes=EPISODES)
