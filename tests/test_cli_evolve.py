@@ -276,18 +276,19 @@ def test_what_a_task_raises_is_not_hidden_and_the_run_is_there(stumbles, monkeyp
 
 @pytest.mark.compiled_only
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
-def test_ctrl_c_in_the_middle_of_a_run(capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_in_the_middle_of_a_run(workers: str, capsys: pytest.CaptureFixture) -> None:
     command = [*COMMAND, "evolve", "xor", "--size", "10", "--seed", "3", "--target", "5", "--generations", "10000000",
-               "--out", "a b"]
+               "--workers", workers, "--out", "a b"]
     process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               stdin=subprocess.DEVNULL,
+                               stdin=subprocess.DEVNULL, start_new_session=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # shells may ignore it
     seen = b""
     while b"best=" not in seen:  # so the evolution is on
         part = os.read(process.stderr.fileno(), 1000)
         assert part, seen
         seen += part
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes of a command
     try:
         out, err = process.communicate(timeout=60)
     finally:
