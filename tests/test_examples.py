@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "neat": "neat-python"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "neat": "neat-python", "distributed": "dask"}
 EACH = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
 
