@@ -17,28 +17,28 @@ def cross(genome, columns, b, n_inputs, table, former, matched, state):
     """
     n, e = genome.size[0], genome.size[1]
     first, count, edge, edges = columns.node_start[b], columns.n_nodes[b], columns.edge_start[b], columns.n_edges[b]
+    zero = np.int64(0)
     table[0] = 0
-    positions_in(columns.ids[first:first + count], table, genome.ids[:n], former)
-    match_edges(columns.incoming[first:first + count + 1], columns.source[edge:edge + edges], genome.incoming[:n + 1],
-                genome.source[:e], former, matched)
-    weight, bias, code = genome.weight, genome.bias, genome.code
-    weights = columns.parameters[first + edge:first + edge + edges]
-    biases = columns.parameters[first + edge + edges:first + edge + edges + count]
-    codes = columns.code[first:first + count]
+    positions_in(columns.ids, first, count, table, zero, genome.ids, zero, n, former)
+    match_edges(columns.incoming, first, columns.source, edge, genome.incoming, zero, n, genome.source, zero, former,
+                matched)
+    weight, bias, code, parameters, codes = genome.weight, genome.bias, genome.code, columns.parameters, columns.code
+    at = first + edge
+    biases = at + edges
     bits, left = 0, 0
     for i in range(e):
         if left == 0:
             bits, left = word(state), 32
         if matched[i] >= 0 and bits & 1:
-            weight[i] = weights[matched[i]]
+            weight[i] = parameters[at + matched[i]]
         bits >>= 1
         left -= 1
     for node in range(n_inputs, n):
         if left == 0:
             bits, left = word(state), 32
         if former[node] >= 0 and bits & 1:
-            bias[node] = biases[former[node]]
-            code[node] = codes[former[node]]
+            bias[node] = parameters[biases + former[node]]
+            code[node] = codes[first + former[node]]
         bits >>= 1
         left -= 1
 

@@ -53,66 +53,87 @@ def workspace(nodes, edges, splits, recurrent):
                   np.zeros(max(edges, 1) if recurrent else 0, np.bool_), np.empty((splits, 2), np.int64))
 
 
-@jit
-def copy(source, at, to, place, count):
-    """to[place:place + count] = source[at:at + count]."""
-    source = source[at:at + count]
-    to = to[place:place + count]
-    for i in range(count):
-        to[i] = source[i]
+# Unsigned places spare the test for negative ones, so that copying vectorises; handing an array to a function, or
+# slicing it, counts references, which takes longer than copying a small genome.
 
 
 @jit
 def load(columns, g, genome):
     """Copy genome g into the workspace."""
-    node, n = columns.node_start[g], columns.n_nodes[g]
-    edge, e = columns.edge_start[g], columns.n_edges[g]
-    zero = np.int64(0)  # of the type of the other places, so that `copy` is compiled once for each column
+    n, e = columns.n_nodes[g], columns.n_edges[g]
+    node, edge = np.uint64(columns.node_start[g]), np.uint64(columns.edge_start[g])
+    weights = node + edge
+    biases = weights + np.uint64(e)
     size = genome.size
     size[0], size[1], size[2], size[3], size[4] = n, e, columns.baseline[g], 0, 0
-    copy(columns.ids, node, genome.ids, zero, n)
-    copy(columns.incoming, node, genome.incoming, zero, n + 1)
-    copy(columns.code, node, genome.code, zero, n)
-    copy(columns.source, edge, genome.source, zero, e)
-    copy(columns.parameters, node + edge, genome.weight, zero, e)
-    copy(columns.parameters, node + edge + e, genome.bias, zero, n)
+    for i in range(np.uint64(n)):
+        genome.ids[i] = columns.ids[node + i]
+    for i in range(np.uint64(n)):
+        genome.incoming[i] = columns.incoming[node + i]
+    for i in range(np.uint64(n)):
+        genome.code[i] = columns.code[node + i]
+    for i in range(np.uint64(n)):
+        genome.bias[i] = columns.parameters[biases + i]
+    genome.incoming[n] = e
+    for i in range(np.uint64(e)):
+        genome.source[i] = columns.source[edge + i]
+    for i in range(np.uint64(e)):
+        genome.weight[i] = columns.parameters[weights + i]
     if columns.delayed.size > 0:
-        copy(columns.delayed, edge, genome.delayed, zero, e)
+        for i in range(np.uint64(e)):
+            genome.delayed[i] = columns.delayed[edge + i]
 
 
 @jit
 def store(genome, columns, g):
     """Copy the workspace into the room of genome g."""
-    node, edge = columns.node_start[g], columns.edge_start[g]
     n, e = genome.size[0], genome.size[1]
-    zero = np.int64(0)
+    node, edge = np.uint64(columns.node_start[g]), np.uint64(columns.edge_start[g])
+    weights = node + edge
+    biases = weights + np.uint64(e)
     columns.n_nodes[g], columns.n_edges[g], columns.baseline[g] = n, e, genome.size[2]
-    copy(genome.ids, zero, columns.ids, node, n)
-    copy(genome.incoming, zero, columns.incoming, node, n + 1)
-    copy(genome.code, zero, columns.code, node, n)
-    copy(genome.source, zero, columns.source, edge, e)
-    copy(genome.weight, zero, columns.parameters, node + edge, e)
-    copy(genome.bias, zero, columns.parameters, node + edge + e, n)
+    for i in range(np.uint64(n)):
+        columns.ids[node + i] = genome.ids[i]
+    for i in range(np.uint64(n)):
+        columns.incoming[node + i] = genome.incoming[i]
+    for i in range(np.uint64(n)):
+        columns.code[node + i] = genome.code[i]
+    for i in range(np.uint64(n)):
+        columns.parameters[biases + i] = genome.bias[i]
+    columns.incoming[node + np.uint64(n)] = e
+    for i in range(np.uint64(e)):
+        columns.source[edge + i] = genome.source[i]
+    for i in range(np.uint64(e)):
+        columns.parameters[weights + i] = genome.weight[i]
     if columns.delayed.size > 0:
-        copy(genome.delayed, zero, columns.delayed, edge, e)
+        for i in range(np.uint64(e)):
+            columns.delayed[edge + i] = genome.delayed[i]
 
 
 @jit
 def gather(columns, indices, result):
     """Copy the genomes of these indices, which may repeat, into the rooms 0, 1, ... of the result."""
-    late = columns.delayed.size > 0
     for i in range(indices.size):
         g = indices[i]
-        node, n, edge, e = columns.node_start[g], columns.n_nodes[g], columns.edge_start[g], columns.n_edges[g]
-        to_node, to_edge = result.node_start[i], result.edge_start[i]
+        n, e = columns.n_nodes[g], columns.n_edges[g]
+        node, edge = np.uint64(columns.node_start[g]), np.uint64(columns.edge_start[g])
+        to_node, to_edge = np.uint64(result.node_start[i]), np.uint64(result.edge_start[i])
         result.n_nodes[i], result.n_edges[i], result.baseline[i] = n, e, columns.baseline[g]
-        copy(columns.ids, node, result.ids, to_node, n)
-        copy(columns.incoming, node, result.incoming, to_node, n + 1)
-        copy(columns.code, node, result.code, to_node, n)
-        copy(columns.source, edge, result.source, to_edge, e)
-        copy(columns.parameters, node + edge, result.parameters, to_node + to_edge, e + n)
-        if late:
-            copy(columns.delayed, edge, result.delayed, to_edge, e)
+        for j in range(np.uint64(n)):
+            result.ids[to_node + j] = columns.ids[node + j]
+        for j in range(np.uint64(n)):
+            result.incoming[to_node + j] = columns.incoming[node + j]
+        for j in range(np.uint64(n)):
+            result.code[to_node + j] = columns.code[node + j]
+        result.incoming[to_node + np.uint64(n)] = e
+        for j in range(np.uint64(e)):
+            result.source[to_edge + j] = columns.source[edge + j]
+        at, to = node + edge, to_node + to_edge
+        for j in range(np.uint64(e + n)):
+            result.parameters[to + j] = columns.parameters[at + j]
+        if columns.delayed.size > 0:
+            for j in range(np.uint64(e)):
+                result.delayed[to_edge + j] = columns.delayed[edge + j]
 
 
 @jit
@@ -145,56 +166,60 @@ def table_for(n):
 
 
 @jit
-def positions_in(known, table, ids, former):
-    """former[i] = the position of the id ids[i] in known, or -1.
+def positions_in(known, start, count, table, at, ids, first, n, former):
+    """former[i] = the position of the id ids[first + i] in known[start:start + count], or -1.
 
-    Both lists are mostly in the same order, which is walked. Where they differ, the table is asked, which is filled
-    when it is first needed.
+    Both lists are mostly in the same order, which is walked. Where they differ, the table from `at` on is asked, which
+    is filled when it is first needed.
     """
     place = 0
-    for i in range(ids.size):
-        wanted = ids[i]
-        if place < known.size and known[place] == wanted:
+    for i in range(n):
+        wanted = ids[first + i]
+        if place < count and known[start + place] == wanted:
             former[i] = place
             place += 1
             continue
-        if table[0] == 0:
-            slots = _slots(known.size)
-            table[0] = slots
+        if table[at] == 0:
+            slots = _slots(count)
+            table[at] = slots
             for slot in range(slots):
-                table[1 + slot] = -1
-            for j in range(known.size):
-                slot = _slot(known[j], slots - 1)
-                while table[1 + slot] >= 0:
+                table[at + 1 + slot] = -1
+            for j in range(count):
+                slot = _slot(known[start + j], slots - 1)
+                while table[at + 1 + slot] >= 0:
                     slot = (slot + 1) & (slots - 1)
-                table[1 + slot] = j
-        mask = table[0] - 1
+                table[at + 1 + slot] = j
+        mask = table[at] - 1
         slot = _slot(wanted, mask)
-        found = table[1 + slot]
-        while found >= 0 and known[found] != wanted:
+        found = table[at + 1 + slot]
+        while found >= 0 and known[start + found] != wanted:
             slot = (slot + 1) & mask
-            found = table[1 + slot]
+            found = table[at + 1 + slot]
         former[i] = found
         if found >= 0:
             place = found + 1
 
 
 @jit
-def match_edges(known_incoming, known_source, incoming, source, former, matched):
-    """matched[i] = which connection of a known genome joins the same ids as connection i, or -1; returns how many do.
+def match_edges(known_incoming, start, known_source, origin, incoming, begin, n, source, edge, former, matched):
+    """matched[i] = which connection of a known genome (counted from 0) joins the same ids as connection i, or -1.
 
-    former[p] is the position of node p in the known genome, or -1.
+    The connections of node t are source[edge + incoming[begin + t] : edge + incoming[begin + t + 1]], those of the
+    known genome lie in the same way; former[p] is the position of node p in the known genome, or -1. Returns how many
+    match.
     """
     matches = 0
-    for target in range(incoming.size - 1):
+    last = incoming[begin]
+    for target in range(n):
+        first, last = last, incoming[begin + target + 1]
         theirs = former[target]
-        low = high = place = np.int64(0)
+        low = high = place = origin
         if theirs >= 0:
-            low, high = known_incoming[theirs], known_incoming[theirs + 1]
+            low, high = origin + known_incoming[start + theirs], origin + known_incoming[start + theirs + 1]
             place = low
-        for i in range(incoming[target], incoming[target + 1]):
+        for i in range(first, last):
             matched[i] = -1
-            wanted = former[source[i]]
+            wanted = former[source[edge + i]]
             if wanted < 0:
                 continue
             # both lists ascend, mostly in the same order of nodes: walk on, and search where the order differs
@@ -203,14 +228,14 @@ def match_edges(known_incoming, known_source, incoming, source, former, matched)
             while place < high and known_source[place] < wanted:
                 place += 1
             if place < high and known_source[place] == wanted:
-                matched[i] = place
+                matched[i] = place - origin
                 matches += 1
                 place += 1
     return matches
 
 
 @jit
-def distance(columns, a, others, b, disjoint, difference, table, former, matched):
+def distance(columns, a, others, b, disjoint, difference, table, at, former, matched):
     """Compatibility of genome a and genome b of others (Stanley & Miikkulainen 2002, eq. 1).
 
     disjoint * D / N + difference * W: D the connections that only one of them has, N those of the larger one, W the
@@ -219,15 +244,15 @@ def distance(columns, a, others, b, disjoint, difference, table, former, matched
     """
     first, n, edge, e = columns.node_start[a], columns.n_nodes[a], columns.edge_start[a], columns.n_edges[a]
     start, count, origin, edges = others.node_start[b], others.n_nodes[b], others.edge_start[b], others.n_edges[b]
-    positions_in(others.ids[start:start + count], table, columns.ids[first:first + n], former)
-    matches = match_edges(others.incoming[start:start + count + 1], others.source[origin:origin + edges],
-                          columns.incoming[first:first + n + 1], columns.source[edge:edge + e], former, matched)
-    mine = columns.parameters[first + edge:first + edge + e]
-    theirs = others.parameters[start + origin:start + origin + edges]
+    positions_in(others.ids, start, count, table, at, columns.ids, first, n, former)
+    matches = match_edges(others.incoming, start, others.source, origin, columns.incoming, first, n, columns.source,
+                          edge, former, matched)
+    parameters, known = columns.parameters, others.parameters
+    mine, theirs = first + edge, start + origin
     total = 0.0
     for i in range(e):
         if matched[i] >= 0:
-            total += abs(mine[i] - theirs[matched[i]])
+            total += abs(parameters[mine + i] - known[theirs + matched[i]])
     larger = max(e, edges)
     if larger == 0:
         return 0.0
@@ -243,9 +268,10 @@ def distances(columns, firsts, others, seconds, disjoint, difference, out):
     table = table_for(others.n_nodes.max())
     former = np.empty(columns.n_nodes.max(), np.int64)
     matched = np.empty(max(columns.n_edges.max(), 1), np.int64)
+    at = np.int64(0)
     for i in range(firsts.size):
         table[0] = 0
-        out[i] = distance(columns, firsts[i], others, seconds[i], disjoint, difference, table, former, matched)
+        out[i] = distance(columns, firsts[i], others, seconds[i], disjoint, difference, table, at, former, matched)
 
 
 @jit
@@ -261,7 +287,6 @@ def first_within(columns, start, stop, others, thresholds_from, disjoint, differ
         if out[g] >= 0:
             continue
         for b in range(thresholds_from, count):
-            table = tables[b * size:(b + 1) * size]
-            if distance(columns, g, others, b, disjoint, difference, table, former, matched) < threshold:
+            if distance(columns, g, others, b, disjoint, difference, tables, b * size, former, matched) < threshold:
                 out[g] = b
                 break

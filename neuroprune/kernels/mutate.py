@@ -10,7 +10,6 @@ import numpy as np
 
 from neuroprune.kernels import structure
 from neuroprune.kernels.compile import jit
-from neuroprune.kernels.genomes import copy
 from neuroprune.kernels.random import below, normal, normals, sample, uniform, word
 
 (SKIP, JUMP, ADD_NODE, REMOVE_NODE, ADD_CONNECTION, REMOVE_CONNECTION, PERTURB_WEIGHTS, PERTURB_BIASES,
@@ -55,6 +54,13 @@ def connected(genome, source, target):
 
 
 @jit
+def close_gap(column, place, last):
+    """Move column[place + 1:last] one place back."""
+    for i in range(place + 1, last):
+        column[i - 1] = column[i]
+
+
+@jit
 def make_room(column, place, last):
     """Move column[place:last] one place on."""
     for i in range(last, place, -1):
@@ -66,11 +72,10 @@ def take_edge(genome, place, target):
     """Remove the connection at this place, which leads to this target."""
     size, incoming = genome.size, genome.incoming
     n, e = size[0], size[1]
-    after = e - 1 - place
-    copy(genome.source, place + 1, genome.source, place, after)
-    copy(genome.weight, place + 1, genome.weight, place, after)
+    close_gap(genome.source, place, e)
+    close_gap(genome.weight, place, e)
     if genome.delayed.size > 0:
-        copy(genome.delayed, place + 1, genome.delayed, place, after)
+        close_gap(genome.delayed, place, e)
     for node in range(target + 1, n + 1):
         incoming[node] -= 1
     size[1] = e - 1
@@ -168,11 +173,10 @@ def remove_node(genome, n_inputs, n_outputs, state):
     keep_edges(genome, keep)
     for i in range(left):
         source[i] -= source[i] > node
-    after = n - 1 - node
-    copy(genome.ids, node + 1, genome.ids, node, after)
-    copy(genome.code, node + 1, genome.code, node, after)
-    copy(genome.bias, node + 1, genome.bias, node, after)
-    copy(incoming, node + 1, incoming, node, after + 1)
+    close_gap(genome.ids, node, n)
+    close_gap(genome.code, node, n)
+    close_gap(genome.bias, node, n)
+    close_gap(incoming, node, n + 1)
     genome.size[0] = n - 1
     genome.size[4] = 1
 
@@ -317,19 +321,17 @@ def perturb(column, rate, power, replace_rate, replace_power, state):
     """
     change = rate * WORD
     replace = rate * replace_rate * WORD
-    chosen = np.empty(column.size, np.int64)
-    words = np.empty(column.size)
+    chosen = np.empty(column.size, np.int64)  # 2 i to step, 2 i + 1 to replace
     changed = 0
     for i in range(column.size):
         drawn = float(word(state))
-        chosen[changed] = i
-        words[changed] = drawn
+        chosen[changed] = 2 * i + (drawn < replace)
         changed += drawn < change
     steps = np.empty(changed + 1)
     normals(state, changed, steps)
     for j in range(changed):
-        i = chosen[j]
-        column[i] = replace_power * steps[j] if words[j] < replace else column[i] + power * steps[j]
+        i = chosen[j] >> 1
+        column[i] = replace_power * steps[j] if chosen[j] & 1 else column[i] + power * steps[j]
 
 
 @jit
@@ -459,7 +461,7 @@ def prune_to_sparsity(genome, n_inputs, n_outputs, target, regrow_fraction, meth
 def run_program(genome, n_inputs, n_outputs, default_code, program, choices, state):
     """Apply the instructions in order. SKIP a b: with probability 1 - a leave out the next b; JUMP b: leave out b."""
     row = 0
-    nothing = np.empty(0)
+    nothing = genome.weight[:0]
     while row < program.shape[0]:
         what, a, b = int(program[row, 0]), program[row, 1], program[row, 2]
         c, d = program[row, 3], program[row, 4]

@@ -31,29 +31,25 @@ def _mix(x, y):
 @jit
 def seed_stream(seed, generation, child, state):
     """Write the first four words of SeedSequence((seed, generation, child)) to state; seed below 2^63."""
-    words = np.zeros(4, np.int64)
-    words[0] = seed & MASK
-    count = 1
-    if seed >> 32:
-        words[1] = seed >> 32
-        count = 2
-    words[count] = generation
-    words[count + 1] = child
-    pool = np.zeros(4, np.int64)
+    high = seed >> 32
+    state[0] = seed & MASK
+    state[1] = high if high else generation
+    state[2] = generation if high else child
+    state[3] = child if high else 0
     constant = 0x43B0D7E5
     for i in range(4):
-        value = int(words[i]) ^ constant
+        value = int(state[i]) ^ constant
         constant = (constant * 0x931E8875) & MASK
-        pool[i] = _hash(value, constant)
+        state[i] = _hash(value, constant)
     for source in range(4):
         for target in range(4):
             if source != target:
-                value = int(pool[source]) ^ constant
+                value = int(state[source]) ^ constant
                 constant = (constant * 0x931E8875) & MASK
-                pool[target] = _mix(pool[target], _hash(value, constant))
+                state[target] = _mix(state[target], _hash(value, constant))
     constant = 0x8B51F9DD
     for i in range(4):
-        value = int(pool[i]) ^ constant
+        value = int(state[i]) ^ constant
         constant = (constant * 0x58F38DED) & MASK
         state[i] = _hash(value, constant)
 
