@@ -9,7 +9,7 @@ Format version 1. Scalars and names are the header; the columns are
     history (k, columns)  species_sizes (k, 4)
 """
 
-from dataclasses import asdict
+import dataclasses
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import numpy as np
 
 from neuroprune import activations, kernels
 from neuroprune.evolution import history as histories
+from neuroprune.evolution.generation import check_method
 from neuroprune.evolution.genomes import Genomes
 from neuroprune.evolution.innovation import Innovations
 from neuroprune.evolution.pruning import AdaptivePruning, GenerationPruning
@@ -37,9 +38,10 @@ TABLES = ("innovations", "history", "species_sizes")
 COLUMNS = {f"{pack}.{name}": dtype for pack in PACKS for name, dtype in PACKED.items()} | {
     "fitness": "<f8", "assigned": "<i8", "species_ids": "<i8", "species_created": "<i8", "species_improved": "<i8",
     "species_best": "<f8", "innovations": "<i8", "history": "<f8", "species_sizes": "<f8"}
-HEADER = ("format", "version", "n_inputs", "n_outputs", "recurrent", "default_activation", "activations", "size", "seed",
-          "settings", "pruning", "objectives", "generation", "evaluations", "next_node", "next_species", "threshold",
-          "level", "mean_connections", "best_fitness", "best_place", "best_is_old", "removed", "regrown")
+HEADER = ("format", "version", "n_inputs", "n_outputs", "recurrent", "default_activation", "activations", "size",
+          "seed", "settings", "pruning", "objectives", "generation", "evaluations", "next_node", "next_species",
+          "threshold", "level", "mean_connections", "best_fitness", "best_place", "best_is_old", "removed", "regrown")
+MAX_WHOLE = 2**53  # whole numbers that a float column holds exactly
 PRUNINGS = {"generation": GenerationPruning, "adaptive": AdaptivePruning}
 
 
@@ -86,7 +88,7 @@ def save(population: "Population", path: Any) -> None:
         "format": FORMAT, "version": VERSION, "n_inputs": genomes.n_inputs, "n_outputs": genomes.n_outputs,
         "recurrent": genomes.recurrent, "default_activation": activations.name(genomes.default_code),
         "activations": names, "size": population.size, "seed": population.seed,
-        "settings": asdict(population.settings), "pruning": pruning_to_json(population.pruning),
+        "settings": dataclasses.asdict(population.settings), "pruning": pruning_to_json(population.pruning),
         "objectives": None if population.objectives is None else list(population.objectives),
         "generation": population.generation, "evaluations": population.evaluations,
         "next_node": population.innovations.next_id, "next_species": table.next_id, "threshold": float(table.threshold),
@@ -113,13 +115,14 @@ def pruning_to_json(pruning: GenerationPruning | AdaptivePruning | None) -> dict
     """The pruning of a population as JSON types; refuses a scorer function without a name."""
     if pruning is None:
         return None
-    fields = asdict(pruning)
+    fields = {one.name: getattr(pruning, one.name) for one in dataclasses.fields(pruning)}
     if callable(fields.get("method")):
         named = [name for name, function in saliency.SCORERS.items() if function is fields["method"]]
         if not named:
             raise ValueError("a file cannot hold a scorer function: name one of npr.saliency.SCORERS as the pruning "
                              "method of a population that is saved")
         fields["method"] = named[0]
+    fields = {name: value.item() if isinstance(value, np.generic) else value for name, value in fields.items()}
     return {"kind": next(name for name, kind in PRUNINGS.items() if kind is type(pruning)), **fields}
 
 
@@ -127,10 +130,12 @@ def _pruning_from_json(fields: Any) -> GenerationPruning | AdaptivePruning | Non
     if fields is None:
         return None
     fields = dict(fields)
-    kind = PRUNINGS[fields.pop("kind")]
-    if not isinstance(fields.get("method", ""), str):
-        raise ValueError("the method of a pruning must be a name")
-    return kind(**fields)
+    kind = fields.pop("kind", None)
+    if kind not in PRUNINGS or not isinstance(fields.get("method", ""), str):
+        raise ValueError(f"pruning must be of the kind generation or adaptive, with the name of a method, got {kind!r}")
+    pruning = PRUNINGS[kind](**fields)
+    check_method(pruning)
+    return pruning
 
 
 def _checked(path: Any) -> Path:
@@ -157,19 +162,23 @@ def _assemble(cls: type["Population"], header: dict, columns: dict[str, np.ndarr
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("activations must be a list of names")
     codes = np.array([activations.code(name) for name in names], np.uint8)
-    if type(header["recurrent"]) is not bool or type(header["best_is_old"]) is not bool:
-        raise ValueError("recurrent and best_is_old must be true or false")
+    if type(header["best_is_old"]) is not bool:
+        raise ValueError("best_is_old must be true or false")
 
     self = object.__new__(cls)
     self.size = archive.integer(header["size"], "size", 2)
     self.seed = archive.integer(header["seed"], "seed")
     self.settings = Settings.from_dict(header["settings"])
+    if self.settings.recurrent is not header["recurrent"]:
+        raise ValueError("recurrent must be true or false, and the same in the settings")
     self.pruning = _pruning_from_json(header["pruning"])
     self.objectives = cls._check_objectives(header["objectives"])
     self.generation = archive.integer(header["generation"], "generation")
     self.evaluations = archive.integer(header["evaluations"], "evaluations")
-    self._removed = archive.integer(header["removed"], "removed")
-    self._regrown = archive.integer(header["regrown"], "regrown")
+    if self.evaluations != self.size * self.generation:
+        raise ValueError(f"evaluations must be {self.size} for each of {self.generation} generations")
+    self._removed = archive.integer(header["removed"], "removed", 0, MAX_WHOLE)
+    self._regrown = archive.integer(header["regrown"], "regrown", 0, MAX_WHOLE)
     self._level = _number(header["level"], "level", 0.0, 1.0)
     mean = header["mean_connections"]
     self._mean_connections = None if mean is None else _number(mean, "mean_connections", 0.0)
@@ -185,23 +194,21 @@ def _assemble(cls: type["Population"], header: dict, columns: dict[str, np.ndarr
     place = header["best_place"]
     if not isinstance(place, list) or len(place) != 2:
         raise ValueError("best_place must be a generation and an index")
-    self._best_place = tuple(archive.integer(one, "best_place") for one in place)
+    self._best_place = tuple(archive.integer(one, "best_place", 0, most) for one, most in
+                             zip(place, (max(self.generation - 1, 0), self.size - 1), strict=True))
     fitness = columns.get("fitness")
     if fitness is not None and (fitness.shape != (self.size,) or (fitness == inf).any() or not self.generation):
         raise ValueError(f"fitness must be {self.size} numbers below infinity of an evaluated generation")
     self._fitness = None if fitness is None else fitness.copy()
     self._table = _species(header, columns, packs["representatives"], self)
-    rows = columns["innovations"]
-    if rows.shape[1] != 3 or rows.min(initial=0) < 0:
-        raise ValueError("innovations must be rows of three ids")
-    self.innovations = Innovations.from_array(rows, archive.integer(header["next_node"], "next_node"))
+    self.innovations = _innovations(header, columns["innovations"], packs)
     self.history = _history(columns, self.generation)
     return self
 
 
 def _number(value: Any, name: str, least: float, most: float = inf) -> float:
-    if type(value) not in (int, float) or not least <= value <= most:
-        raise ValueError(f"{name} must be a number in [{least}, {most}], got {value!r}")
+    if type(value) not in (int, float) or not least <= value <= most or abs(value) == inf:
+        raise ValueError(f"{name} must be a finite number in [{least}, {most}], got {value!r}")
     return float(value)
 
 
@@ -247,7 +254,7 @@ def _genomes(header: dict, columns: dict[str, np.ndarray], pack: str, codes: np.
 
 def _species(header: dict, columns: dict[str, np.ndarray], representatives: Genomes | None,
              population: "Population") -> SpeciesTable:
-    table = SpeciesTable(_number(header["threshold"], "threshold", 0.0))
+    table = SpeciesTable(_number(header["threshold"], "threshold", 5e-324))  # at 0 steering would never end
     table.next_id = archive.integer(header["next_species"], "next_species")
     table.ids, table.created, table.improved, table.best, table.assigned = (
         np.array(columns[name]) for name in ("species_ids", "species_created", "species_improved", "species_best",
@@ -262,8 +269,24 @@ def _species(header: dict, columns: dict[str, np.ndarray], representatives: Geno
         raise ValueError(f"assigned must be rows of {count} species, each with a member")
     if (0 if representatives is None else len(representatives)) != count:
         raise ValueError(f"there must be {count} representatives")
+    ascending = [np.array([-1]), table.ids, np.array([table.next_id])]
+    if (np.diff(np.concatenate(ascending)) <= 0).any():
+        raise ValueError("the ids of species must ascend from 0 on and stay below next_species")
+    if ((table.created < 0) | (table.improved < table.created) | (table.improved > population.generation)
+            | (table.best == inf)).any():
+        raise ValueError("species must be created before they improve, in generations of the run, and be finite")
     table.representatives = representatives
     return table
+
+
+def _innovations(header: dict, rows: np.ndarray, packs: dict[str, Genomes | None]) -> Innovations:
+    next_id = archive.integer(header["next_node"], "next_node", 0, archive.MAX_INTEGER + 1)
+    if rows.shape[1] != 3 or rows.min(initial=0) < 0 or np.unique(rows[:, 2]).size != len(rows):
+        raise ValueError("innovations must be rows of three ids, the last of which is there once")
+    columns = [rows, *(pack.columns.ids for pack in packs.values() if pack)]
+    if max(int(column.max(initial=0)) for column in columns) >= next_id:
+        raise ValueError(f"next_node must be above all ids, got {next_id}")
+    return Innovations.from_array(rows, next_id)
 
 
 def _history(columns: dict[str, np.ndarray], generation: int) -> histories.EvolutionHistory:
@@ -275,9 +298,10 @@ def _history(columns: dict[str, np.ndarray], generation: int) -> histories.Evolu
         if table.shape[1] != len(known):
             raise ValueError(f"{name} must have {len(known)} columns, got {table.shape[1]}")
         whole = [known.index(one) for one in integers]
-        if not np.array_equal(table[:, whole], np.rint(table[:, whole])) or np.isinf(table[:, whole]).any():
+        counts = table[:, whole]
+        if not (np.abs(counts) < MAX_WHOLE).all() or not np.array_equal(counts, np.rint(counts)):
             raise ValueError(f"{name} must have whole numbers in {', '.join(integers)}")
         target += [tuple(int(value) if i in whole else value for i, value in enumerate(row)) for row in table.tolist()]
-    if len(history) != generation:
-        raise ValueError(f"history must have {generation} rows, got {len(history)}")
+    if [row[0] for row in history._rows] != list(range(generation)):
+        raise ValueError(f"history must have a row for each of {generation} generations, got {len(history)} rows")
     return history

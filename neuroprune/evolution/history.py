@@ -134,6 +134,7 @@ def fitness_row(fitness: np.ndarray) -> dict:
     row = {"failed": int(np.isnan(fitness).sum())}
     if not finite.size:
         return row | {name: float("nan") for name in ("best", "mean", *QUANTILES)}
-    quantiles = np.quantile(finite, list(QUANTILES.values())).tolist()
-    return row | dict(zip(QUANTILES, quantiles, strict=True)) | {"best": float(finite.max()),
-                                                                 "mean": float(finite.mean())}
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers whose sum or difference is beyond floats
+        quantiles = np.quantile(finite, list(QUANTILES.values())).tolist()
+        mean = float(finite.mean())
+    return row | dict(zip(QUANTILES, quantiles, strict=True)) | {"best": float(finite.max()), "mean": mean}

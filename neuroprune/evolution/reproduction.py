@@ -66,7 +66,7 @@ def by_species(merit: np.ndarray, table: "SpeciesTable", generation: int, settin
     now = np.full(len(table), -np.inf)
     np.maximum.at(now, table.assigned, merit)
     best = int(merit.argmax())
-    living = generation - table.improved < settings.stagnation
+    living = generation - table.improved <= settings.stagnation  # what improved last is one generation old
     living[np.argsort(-now, kind="stable")[:settings.kept_species]] = True
     living[table.assigned[best]] = True
     shares = np.bincount(table.assigned, above, minlength=len(table)) / sizes
@@ -133,7 +133,8 @@ def crowding(values: np.ndarray, front: np.ndarray) -> np.ndarray:
             place = np.argsort(column, kind="stable")
             ranked = column[place]
             result[members[place[[0, -1]]]] = np.inf
-            span = ranked[-1] - ranked[0]
+            with np.errstate(over="ignore", invalid="ignore"):  # of -inf, and of numbers that are too far apart
+                span = ranked[-1] - ranked[0]
             if np.isfinite(span) and span > 0.0:
                 result[members[place[1:-1]]] += (ranked[2:] - ranked[:-2]) / span
     return result

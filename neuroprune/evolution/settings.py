@@ -2,11 +2,13 @@
 
 import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from neuroprune import activations
 from neuroprune.evolution import mutation
+from neuroprune.network.create import count_of
 from neuroprune.network.views import check_number
 
 SHARES = ("start_density", "add_node", "remove_node", "add_connection", "remove_connection", "mutate_weights",
@@ -107,24 +109,26 @@ class Settings:
     tournament: int = 1
 
     def __post_init__(self) -> None:
+        if isinstance(self.activations, str) or not isinstance(self.activations, Iterable):
+            raise TypeError(f"activations must be a tuple of names, got {self.activations!r}")
         object.__setattr__(self, "activations", tuple(self.activations))
         for name in (self.activation, self.output_activation, *self.activations):
             activations.code(name)
         if not isinstance(self.recurrent, bool):
             raise TypeError(f"recurrent must be True or False, got {self.recurrent!r}")
+        for name in (*SHARES, *POWERS):  # numbers of Python's own, which JSON holds
+            object.__setattr__(self, name, check_number(getattr(self, name), name))
         for name in SHARES:
-            if not 0.0 <= check_number(getattr(self, name), name) <= 1.0:
+            if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         for name in POWERS:
-            if check_number(getattr(self, name), name) < 0.0:
+            if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.threshold == 0.0:
             raise ValueError("threshold must be above 0, got 0.0: genomes at no distance are of one species")
         counts = COUNTS if self.species is None else (*COUNTS, ("species", 1))
         for name, least in counts:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+            object.__setattr__(self, name, count_of(getattr(self, name), name, least))
 
     def mutation(self) -> mutation.Sequence:
         """The mutation operator that children go through."""

@@ -88,7 +88,7 @@ class SpeciesTable:
         self.keep(np.bincount(assigned, minlength=len(self)) > 0)
         if settings.species is not None:
             if len(self) > settings.species:
-                self.threshold *= STEER
+                self.threshold = min(self.threshold * STEER, MOST)
             elif len(self) < settings.species:
                 self.threshold = max(self.threshold / STEER, LEAST)
 
