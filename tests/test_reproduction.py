@@ -76,8 +76,15 @@ def test_crowding_is_the_naive_one_of_each_front_without_copies(points):
 @given(objectives())
 def test_the_better_half_lives_on(points):
     plan, size = reproduction.by_fronts(points), len(points)
-    front = np.array(e.fronts(points.tolist()))
-    distance = reproduction.crowding(points, front)
+    niches: dict[tuple, list[int]] = {}
+    for i in sorted(range(size), key=lambda i: -points[i, 0]):  # stable: the earlier of equals first
+        niches.setdefault(tuple(points[i, 1:]), []).append(i)
+    niches = dict(sorted(niches.items()))
+    fronts = e.fronts([points[members[0]].tolist() for members in niches.values()])
+    apart = reproduction.crowding(points[[members[0] for members in niches.values()]], np.array(fronts))
+    front, distance = np.zeros(size), np.zeros(size)
+    for members, ahead, far in zip(niches.values(), fronts, apart, strict=True):
+        front[members], distance[members] = ahead + np.arange(len(members)), far
     survivors = plan.elite[plan.elite >= 0].tolist()
     assert len(set(survivors)) == len(survivors) == max(size // 2, 1) and sorted(plan.pool) == sorted(survivors)
     rest = set(range(size)) - set(survivors)

@@ -202,11 +202,11 @@ def solved(population: "Population", problem: Any, target: float | None, sign: f
 
 
 def objective_values(population: "Population") -> np.ndarray:
-    """The objectives of the told generation (size, m), larger being better."""
+    """The objectives of the told generation (size, m), larger being better, fitness first."""
     genomes = population._genomes
     columns = {"fitness": reproduction.merit_of(population._fitness), "connections": -genomes.n_connections,
                "nodes": -genomes.n_nodes}
-    return np.stack([columns[name].astype(np.float64) for name in population.objectives], axis=1)
+    return np.stack([columns[name].astype(np.float64) for name in columns if name in population.objectives], axis=1)
 
 
 def front_of(population: "Population") -> list[int]:

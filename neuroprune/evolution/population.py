@@ -46,9 +46,9 @@ class Population:
         Prunes every network, elites too, after reproduction and before evaluation, to a share of all its lineage has
         grown. Methods that need a signal are refused; genomes carry no gradient, so "snip" ranks by magnitude.
     objectives : tuple of str, optional
-        Of "fitness" (more is better), "connections" and "nodes" (fewer are better), at least two: replaces species by
-        non-dominated sorting with crowding (NSGA-II, Deb et al. 2002); `evolve` returns the Pareto front. Sorting
-        takes time in proportion to size squared.
+        "fitness" (more is better) and "connections" or "nodes" (fewer are better) or both: replaces species by
+        non-dominated sorting with crowding (after NSGA-II, Deb et al. 2002) in which networks of one size form a
+        niche; `evolve` returns the Pareto front.
 
     Attributes
     ----------
@@ -155,8 +155,8 @@ class Population:
             return None
         objectives = tuple(objectives)
         names = set(objectives)
-        if len(names) < 2 or len(names) != len(objectives) or not names <= set(OBJECTIVES):
-            raise ValueError(f"objectives must be at least two different ones of {', '.join(OBJECTIVES)}, got "
+        if len(names) < 2 or len(names) != len(objectives) or not names <= set(OBJECTIVES) or "fitness" not in names:
+            raise ValueError("objectives must be fitness and at least one of connections and nodes, each once, got "
                              f"{objectives!r}")
         return objectives
 

@@ -97,13 +97,25 @@ def by_species(merit: np.ndarray, table: "SpeciesTable", generation: int, settin
 
 
 def by_fronts(values: np.ndarray) -> Plan:
-    """NSGA-II (Deb et al. 2002): the better half by front and crowding lives on and has the other half as children.
+    """Non-dominated sorting within niches: the better half lives on and has the other half as children.
 
-    values (n, m): larger is better in every column. Parents are drawn two at a time and the better one is taken.
+    values (n, m): larger is better in every column, fitness is the first. A niche is those who agree in all columns but
+    fitness, such as all networks of 7 connections. Plain NSGA-II loses every network that has just grown, as well-tuned
+    smaller ones dominate it; here the best of each niche are sorted into fronts (Deb et al. 2002), and a network ranks
+    by the front of its niche plus its place in the niche, then by the crowding distance of the niche. So a front that
+    is further behind keeps fewer networks, but the best of each size has time to be tuned. Parents are drawn two at a
+    time and the better one is taken.
     """
     size = values.shape[0]
-    front = kernels.census.fronts(values)
-    order = np.lexsort((-crowding(values, front), front))
+    _, niche = np.unique(values[:, 1:], axis=0, return_inverse=True)
+    niche = niche.reshape(-1)
+    inside = np.lexsort((-values[:, 0], niche))
+    starts = np.searchsorted(niche[inside], np.arange(niche.max() + 1))
+    place = np.empty(size, np.int64)
+    place[inside] = np.arange(size) - starts[niche[inside]]
+    best = values[inside[starts]]
+    front = kernels.census.fronts(best)
+    order = np.lexsort((-crowding(best, front)[niche], place + front[niche]))
     survivors = order[:max(size // 2, 1)]
     merit = np.empty(size)
     merit[order] = -np.arange(size, dtype=float)
@@ -115,7 +127,7 @@ def by_fronts(values: np.ndarray) -> Plan:
 def crowding(values: np.ndarray, front: np.ndarray) -> np.ndarray:
     """Crowding distance of each row within its front (Deb et al. 2002, section III-B); inf at the ends of a front.
 
-    Of rows that are equal in every column only the first has a distance, so that copies do not fill a front.
+    Of rows that are equal in every column only the first has a distance.
 
     Examples
     --------
