@@ -3,25 +3,22 @@
 import numpy as np
 
 from neuroprune.kernels.compile import jit
-from neuroprune.kernels.genomes import load, match_edges, positions_in, store, table_for, workspace
+from neuroprune.kernels.genomes import load, match, store, table_for, workspace
 from neuroprune.kernels.mutate import prune_to_sparsity, run_program
 from neuroprune.kernels.random import below, normals, seed_stream, uniform, word
 
 
 @jit
-def cross(genome, columns, b, n_inputs, table, former, matched, state):
-    """Mix genome b into the workspace, which holds the fitter parent and keeps its wiring.
+def cross(genome, columns, a, b, n_inputs, table, former, matched, state):
+    """Mix genome b into the workspace, which holds genome a, the fitter parent, and keeps its wiring.
 
     Weights of matching connections, and bias and activation of matching nodes, come from either parent with
     probability 1/2 (Stanley & Miikkulainen 2002, section 3.2).
     """
     n, e = genome.size[0], genome.size[1]
-    first, count, edge, edges = columns.node_start[b], columns.n_nodes[b], columns.edge_start[b], columns.n_edges[b]
-    zero = np.int64(0)
+    first, edge, edges = columns.node_start[b], columns.edge_start[b], columns.n_edges[b]
     table[0] = 0
-    positions_in(columns.ids, first, count, table, zero, genome.ids, zero, n, former)
-    match_edges(columns.incoming, first, columns.source, edge, genome.incoming, zero, n, genome.source, zero, former,
-                matched)
+    match(columns, a, columns, b, table, np.int64(0), former, matched)
     weight, bias, code, parameters, codes = genome.weight, genome.bias, genome.code, columns.parameters, columns.code
     at = first + edge
     biases = at + edges
@@ -95,7 +92,7 @@ def breed(parents, pool, pool_start, merit, tournament, crossover, between, fami
             a, b = _fitter(parents, merit, a, b)
             load(parents, a, genome)
             if a != b:
-                cross(genome, parents, b, n_inputs, table, former, matched, state)
+                cross(genome, parents, a, b, n_inputs, table, former, matched, state)
         else:
             load(parents, a, genome)
         run_program(genome, n_inputs, n_outputs, default_code, program, choices, state)
@@ -123,7 +120,7 @@ def cross_one(columns, n_inputs, state, result):
     most_nodes, most_edges = columns.n_nodes.max(), columns.n_edges.max()
     genome = workspace(most_nodes, most_edges, 0, columns.delayed.size > 0)
     load(columns, 0, genome)
-    cross(genome, columns, 1, n_inputs, table_for(most_nodes), np.empty(most_nodes, np.int64),
+    cross(genome, columns, 0, 1, n_inputs, table_for(most_nodes), np.empty(most_nodes, np.int64),
           np.empty(most_edges, np.int64), state)
     store(genome, result, 0)
 

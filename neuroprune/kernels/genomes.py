@@ -166,12 +166,15 @@ def table_for(n):
 
 
 @jit
-def positions_in(known, start, count, table, at, ids, first, n, former):
-    """former[i] = the position of the id ids[first + i] in known[start:start + count], or -1.
+def match(columns, a, others, b, table, at, former, matched):
+    """Match genome a with genome b of others by ids; returns how many connections do.
 
-    Both lists are mostly in the same order, which is walked. Where they differ, the table from `at` on is asked, which
-    is filled when it is first needed.
+    former[i] = the position in b of node i of a, or -1; matched[i] = which connection of b, counted from 0, joins the
+    same ids as connection i of a, or -1. Both genomes mostly have the same order of nodes, which is walked; where they
+    differ, the table of b from `at` on is asked, which is filled when it is first needed.
     """
+    ids, known = columns.ids, others.ids
+    first, n, start, count = columns.node_start[a], columns.n_nodes[a], others.node_start[b], others.n_nodes[b]
     place = 0
     for i in range(n):
         wanted = ids[first + i]
@@ -198,39 +201,31 @@ def positions_in(known, start, count, table, at, ids, first, n, former):
         former[i] = found
         if found >= 0:
             place = found + 1
-
-
-@jit
-def match_edges(known_incoming, start, known_source, origin, incoming, begin, n, source, edge, former, matched):
-    """matched[i] = which connection of a known genome (counted from 0) joins the same ids as connection i, or -1.
-
-    The connections of node t are source[edge + incoming[begin + t] : edge + incoming[begin + t + 1]], those of the
-    known genome lie in the same way; former[p] is the position of node p in the known genome, or -1. Returns how many
-    match.
-    """
+    edge, origin = columns.edge_start[a], others.edge_start[b]
+    incoming, source, known_incoming, known_source = columns.incoming, columns.source, others.incoming, others.source
     matches = 0
-    last = incoming[begin]
+    stop = edge
     for target in range(n):
-        first, last = last, incoming[begin + target + 1]
+        begin, stop = stop, edge + incoming[first + target + 1]
         theirs = former[target]
         low = high = place = origin
         if theirs >= 0:
             low, high = origin + known_incoming[start + theirs], origin + known_incoming[start + theirs + 1]
             place = low
-        for i in range(first, last):
-            matched[i] = -1
-            wanted = former[source[edge + i]]
-            if wanted < 0:
-                continue
-            # both lists ascend, mostly in the same order of nodes: walk on, and search where the order differs
-            if place > low and known_source[place - 1] >= wanted:
-                place = first_from(known_source, low, place, wanted)
-            while place < high and known_source[place] < wanted:
-                place += 1
-            if place < high and known_source[place] == wanted:
-                matched[i] = place - origin
-                matches += 1
-                place += 1
+        for i in range(begin, stop):
+            wanted = former[source[i]]
+            found = -1
+            if wanted >= 0:
+                # both lists ascend, mostly in the same order: walk on, and search where the order differs
+                if place > low and known_source[place - 1] >= wanted:
+                    place = first_from(known_source, low, place, wanted)
+                while place < high and known_source[place] < wanted:
+                    place += 1
+                if place < high and known_source[place] == wanted:
+                    found = place - origin
+                    matches += 1
+                    place += 1
+            matched[i - edge] = found
     return matches
 
 
@@ -239,16 +234,12 @@ def distance(columns, a, others, b, disjoint, difference, table, at, former, mat
     """Compatibility of genome a and genome b of others (Stanley & Miikkulainen 2002, eq. 1).
 
     disjoint * D / N + difference * W: D the connections that only one of them has, N those of the larger one, W the
-    mean absolute difference of the weights that match. Two genomes without connections are 0 apart. See positions_in
-    for the table, which belongs to b.
+    mean absolute difference of the weights that match. Two genomes without connections are 0 apart.
     """
-    first, n, edge, e = columns.node_start[a], columns.n_nodes[a], columns.edge_start[a], columns.n_edges[a]
-    start, count, origin, edges = others.node_start[b], others.n_nodes[b], others.edge_start[b], others.n_edges[b]
-    positions_in(others.ids, start, count, table, at, columns.ids, first, n, former)
-    matches = match_edges(others.incoming, start, others.source, origin, columns.incoming, first, n, columns.source,
-                          edge, former, matched)
+    matches = match(columns, a, others, b, table, at, former, matched)
+    e, edges = columns.n_edges[a], others.n_edges[b]
     parameters, known = columns.parameters, others.parameters
-    mine, theirs = first + edge, start + origin
+    mine, theirs = columns.node_start[a] + columns.edge_start[a], others.node_start[b] + others.edge_start[b]
     total = 0.0
     for i in range(e):
         if matched[i] >= 0:
