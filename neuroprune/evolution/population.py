@@ -65,7 +65,7 @@ class Population:
     >>> import neuroprune as npr
     >>> population = npr.Population(2, 1, seed=1)
     >>> best = population.evolve(npr.XOR(), generations=100)
-    >>> [round(float(y)) for y in best([[0, 0], [0, 1], [1, 0], [1, 1]])]
+    >>> [round(float(y)) for y in best([[0, 0], [0, 1], [1, 0], [1, 1]])[:, 0]]
     [0, 1, 1, 0]
 
     Any loop of one's own works, too:
