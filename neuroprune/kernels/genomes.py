@@ -29,9 +29,12 @@ class Columns(NamedTuple):
 
 
 class Genome(NamedTuple):
-    """One genome with room to grow. size: 0 nodes, 1 edges, 2 baseline, 3 splits recorded, 4 rewired or not."""
+    """One genome with room to grow.
 
-    size: np.ndarray  # (5,) int64
+    size: 0 nodes, 1 edges, 2 baseline, 3 splits recorded, 4 rewired or not, 5 removed and 6 regrown by pruning.
+    """
+
+    size: np.ndarray  # (7,) int64
     ids: np.ndarray
     incoming: np.ndarray  # int64
     code: np.ndarray
@@ -42,13 +45,9 @@ class Genome(NamedTuple):
     splits: np.ndarray  # (k, 2) int64: source and target id of connections that were split
 
 
-NODES, EDGES, BASELINE, SPLITS, REWIRED = range(5)
-
-
-@jit
 def workspace(nodes, edges, splits, recurrent):
     """Room for one genome of so many nodes and edges."""
-    return Genome(np.zeros(5, np.int64), np.empty(nodes, np.int64), np.zeros(nodes + 1, np.int64),
+    return Genome(np.zeros(7, np.int64), np.empty(nodes, np.int64), np.zeros(nodes + 1, np.int64),
                   np.empty(nodes, np.uint8), np.empty(nodes), np.empty(edges, np.int32), np.empty(edges),
                   np.zeros(max(edges, 1) if recurrent else 0, np.bool_), np.empty((splits, 2), np.int64))
 
@@ -65,7 +64,9 @@ def load(columns, g, genome):
     weights = node + edge
     biases = weights + np.uint64(e)
     size = genome.size
-    size[0], size[1], size[2], size[3], size[4] = n, e, columns.baseline[g], 0, 0
+    size[0], size[1], size[2] = n, e, columns.baseline[g]
+    for i in range(3, 7):
+        size[i] = 0
     for i in range(np.uint64(n)):
         genome.ids[i] = columns.ids[node + i]
     for i in range(np.uint64(n)):
@@ -159,7 +160,6 @@ def _slots(n):
     return slots
 
 
-@jit
 def table_for(n):
     """An empty table that finds the positions of up to n ids: its size, 0 until it is filled, and then its slots."""
     return np.zeros(_slots(n) + 1, np.int64)
@@ -254,30 +254,39 @@ def distance(columns, a, others, b, disjoint, difference, table, at, former, mat
 
 
 @jit
-def distances(columns, firsts, others, seconds, disjoint, difference, out):
-    """out[i] = distance of genome firsts[i] of columns and genome seconds[i] of others."""
-    table = table_for(others.n_nodes.max())
-    former = np.empty(columns.n_nodes.max(), np.int64)
-    matched = np.empty(max(columns.n_edges.max(), 1), np.int64)
+def _distances(columns, firsts, others, seconds, disjoint, difference, out, table, former, matched):
     at = np.int64(0)
     for i in range(firsts.size):
-        table[0] = 0
+        table[at] = 0
         out[i] = distance(columns, firsts[i], others, seconds[i], disjoint, difference, table, at, former, matched)
 
 
 @jit
-def first_within(columns, start, stop, others, thresholds_from, disjoint, difference, threshold, out):
-    """For genomes start .. stop - 1 still marked -1 in out: the first genome of others from thresholds_from on that
-    is closer than the threshold; -1 stays where there is none."""
-    count = others.n_nodes.size
-    size = table_for(others.n_nodes.max()).size
-    tables = np.zeros(count * size, np.int64)  # each of the others is indexed once
-    former = np.empty(columns.n_nodes.max(), np.int64)
-    matched = np.empty(max(columns.n_edges.max(), 1), np.int64)
+def _first_within(columns, start, stop, others, thresholds_from, disjoint, difference, threshold, out, tables, size,
+                  former, matched):
     for g in range(start, stop):
         if out[g] >= 0:
             continue
-        for b in range(thresholds_from, count):
+        for b in range(thresholds_from, others.n_nodes.size):
             if distance(columns, g, others, b, disjoint, difference, tables, b * size, former, matched) < threshold:
                 out[g] = b
                 break
+
+
+def scratch(columns):
+    """Room for `former` and `matched` of any of these genomes."""
+    return np.empty(columns.n_nodes.max(), np.int64), np.empty(columns.n_edges.max(), np.int64)
+
+
+def distances(columns, firsts, others, seconds, disjoint, difference, out):
+    """out[i] = distance of genome firsts[i] of columns and genome seconds[i] of others."""
+    _distances(columns, firsts, others, seconds, disjoint, difference, out, table_for(others.n_nodes.max()),
+               *scratch(columns))
+
+
+def first_within(columns, start, stop, others, thresholds_from, disjoint, difference, threshold, out):
+    """For genomes start .. stop - 1 still marked -1 in out: the first genome of others from thresholds_from on that
+    is closer than the threshold; -1 stays where there is none."""
+    size = table_for(others.n_nodes.max()).size  # each of the others is indexed once
+    _first_within(columns, start, stop, others, thresholds_from, disjoint, difference, threshold, out,
+                  np.zeros(others.n_nodes.size * size, np.int64), size, *scratch(columns))

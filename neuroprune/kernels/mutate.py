@@ -1,7 +1,8 @@
-"""Mutation operators on one genome in its workspace, and programs of them.
+"""Mutation operators on one genome in its workspace, and the instructions that name them in programs.
 
-A program is a table of rows [instruction, a, b, c, d]; `choices` holds the activation codes that rows refer to. Every
-random number comes from `state` (see random.py). An operator that cannot act leaves the genome alone.
+A program (see `run_program` in breed.py) is a table of rows [instruction, a, b, c, d]; `choices` holds the activation
+codes that rows refer to. Every random number comes from `state` (see random.py). An operator that cannot act leaves
+the genome alone.
 """
 
 import math
@@ -224,7 +225,8 @@ def _reorder(genome, n_inputs, n_outputs, source, target, weight):
     for node in range(n):
         place = position[node]
         genome.ids[place], genome.code[place], genome.bias[place] = ids[node], code[node], bias[node]
-    genome.incoming[:n + 1] = incoming
+    for node in range(n + 1):
+        genome.incoming[node] = incoming[node]
     genome.size[1] = e + 1
     genome.size[4] = 1
 
@@ -438,57 +440,20 @@ def regrow(genome, n_inputs, n_outputs, count, state):
 def prune_to_sparsity(genome, n_inputs, n_outputs, target, regrow_fraction, method, given, state):
     """Prune to a share of the evolutionary baseline, captured now where there is none.
 
-    Some of what goes grows anew elsewhere: round(regrow_fraction * min(excess, desired)), at most desired - 1. Returns
-    (removed, regrown).
+    Some of what goes grows anew elsewhere: round(regrow_fraction * min(excess, desired)), at most desired - 1.
     """
     e = genome.size[1]
     if target <= 0.0 or e == 0:
-        return 0, 0
+        return
     if genome.size[2] == 0:
         genome.size[2] = e
     baseline = genome.size[2]
     desired = max(1, baseline - half_even(min(target, MAX_SPARSITY) * baseline))
     if e <= desired:
-        return 0, 0
+        return
     grown = min(half_even(regrow_fraction * min(e - desired, desired)), desired - 1)
     prune_to(genome, desired - grown, method, given, state)
     removed = e - genome.size[1]
     regrow(genome, n_inputs, n_outputs, grown, state)
-    return removed, genome.size[1] - e + removed
-
-
-@jit
-def run_program(genome, n_inputs, n_outputs, default_code, program, choices, state):
-    """Apply the instructions in order. SKIP a b: with probability 1 - a leave out the next b; JUMP b: leave out b."""
-    row = 0
-    nothing = genome.weight[:0]
-    while row < program.shape[0]:
-        what, a, b = int(program[row, 0]), program[row, 1], program[row, 2]
-        c, d = program[row, 3], program[row, 4]
-        e = genome.size[1]
-        if what == SKIP:
-            if uniform(state) >= a:
-                row += int(b)
-        elif what == JUMP:
-            row += int(b)
-        elif what == ADD_NODE:
-            add_node(genome, n_outputs, default_code, state)
-        elif what == REMOVE_NODE:
-            remove_node(genome, n_inputs, n_outputs, state)
-        elif what == ADD_CONNECTION:
-            add_connection(genome, n_inputs, n_outputs, a, state)
-        elif what == REMOVE_CONNECTION:
-            remove_connection(genome, state)
-        elif what == PERTURB_WEIGHTS:
-            perturb(genome.weight[:e], a, b, c, d, state)
-        elif what == PERTURB_BIASES:
-            perturb(genome.bias[n_inputs:genome.size[0]], a, b, c, d, state)
-        elif what == CHANGE_ACTIVATION:
-            change_activation(genome, n_inputs, a, choices, int(b), int(c), state)
-        elif what == PRUNE:
-            prune_to(genome, max(1, e - half_even(a * e)), int(b), nothing, state)
-        elif what == PRUNE_TO_SPARSITY:
-            prune_to_sparsity(genome, n_inputs, n_outputs, a, 0.0, int(b), nothing, state)
-        elif what == REGROW:
-            regrow(genome, n_inputs, n_outputs, int(a), state)
-        row += 1
+    genome.size[5] += removed
+    genome.size[6] += genome.size[1] - e + removed
