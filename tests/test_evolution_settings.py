@@ -99,7 +99,7 @@ def test_powers(name):
 def test_counts(name, least):
     for value in (least, least + 1, 10**6):
         assert getattr(Settings(**{name: value}), name) == value
-    for value in (least - 1, -5):
+    for value in (least - 1, -5, 2**31, 10**30):
         refused(name, value, ValueError)
     for value in (1.0, "3", True, [3], math.nan, *([None] if name != "species" else [])):
         refused(name, value, TypeError)

@@ -16,6 +16,7 @@ SHARES = ("start_density", "add_node", "remove_node", "add_connection", "remove_
           "interspecies", "survival")
 POWERS = ("weight_power", "bias_power", "weight_step", "bias_step", "threshold", "disjoint", "difference")
 COUNTS = (("stagnation", 1), ("kept_species", 1), ("elites", 0), ("elite_size", 1), ("tournament", 1))
+MAX_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ class Settings:
         counts = COUNTS if self.species is None else (*COUNTS, ("species", 1))
         for name, least in counts:
             object.__setattr__(self, name, count_of(getattr(self, name), name, least))
+            if getattr(self, name) > MAX_COUNT:
+                raise ValueError(f"{name} must be at most {MAX_COUNT}, got {getattr(self, name)}")
 
     def mutation(self) -> mutation.Sequence:
         """The mutation operator that children go through."""
