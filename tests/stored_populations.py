@@ -159,5 +159,3 @@ def check_usable(population, folder):
         assert len(genomes) == population.size
         for net in genomes[:3]:
             assert_sound(net)
-
-

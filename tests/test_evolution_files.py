@@ -82,5 +82,3 @@ def test_a_refused_file_leaves_a_running_population_alone(tmp_path):
     (tmp_path / "a.npz").write_bytes(content("asked")[:-9])
     refused(tmp_path / "a.npz")
     assert_equal(population, twin)
-
-

@@ -261,5 +261,3 @@ def test_the_file_of_a_network_is_no_population_and_the_other_way_round(tmp_path
     (tmp_path / "a.npz").write_bytes(content("told"))
     with pytest.raises(ValueError, match="must be a network written by net.save"):
         Network.load(tmp_path / "a.npz")
-
-

@@ -82,5 +82,3 @@ def test_a_changed_archive_is_refused_or_a_population(kind, count, tmp_path):
         else:
             check_usable(population, elsewhere)
     assert count / 3 < refusals < count
-
-
