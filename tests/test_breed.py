@@ -291,20 +291,6 @@ def test_parents_are_only_read():
     assert contents(parents) == before
 
 
-def test_fresh_numbers():
-    genomes = packed([o.split(star(4), 0, 4)] * 300)
-    kernels.breed.draw_parameters(genomes.columns, 4, 2.0, 0.5, 9, 1, 0, 300)
-    weights = np.concatenate([net.connections.weight for net in genomes])
-    biases = np.array([net.nodes.bias for net in genomes])
-    assert not biases[:, :4].any()
-    for numbers in (weights / 2, biases[:, 4:].ravel() * 2):
-        assert stats.kstest(numbers, "norm").pvalue > 1e-3
-    halves = packed([o.split(star(4), 0, 4)] * 300)
-    for first, last in ((150, 300), (0, 150)):
-        kernels.breed.draw_parameters(halves.columns, 4, 2.0, 0.5, 9, 1, first, last)
-    assert contents(halves) == contents(genomes)
-
-
 # ---------------------------------------------------------------- pruning a generation
 
 
@@ -435,7 +421,6 @@ for genomes, large in parents:
     near = np.full(5, -1)
     kernels.genomes.first_within(genomes.columns, 0, 5, genomes.columns, 1, 1.0, 0.4, 0.9, near)
     report.append(near.tolist())
-    kernels.breed.draw_parameters(genomes.columns, 3, 1.0, 0.5, 7, 1, 0, 5)
     tell(genomes)
     for row in (("PRUNE", 0.05, 0), ("REMOVE_NODE",), ("ADD_CONNECTION", 1.0), ("REGROW", 30), ("ADD_NODE",),
                 ("PRUNE_TO_SPARSITY", 0.1, 1)):  # on more connections than a byte counts

@@ -47,6 +47,11 @@ NOT_BY_JIT = {
     "kernels/compile.py": "makes the decorator",
     "kernels/lanes.py": "generates vector instructions, and holds the plain functions that define them",
     "kernels/functions.py:compile_user_function": "called from Python, it compiles what a user wrote",
+    **dict.fromkeys(
+        ("kernels/genomes.py:workspace", "kernels/genomes.py:table_for", "kernels/genomes.py:scratch",
+         "kernels/genomes.py:distances", "kernels/genomes.py:first_within", "kernels/breed.py:breed",
+         "kernels/breed.py:mutate_one", "kernels/breed.py:cross_one", "kernels/breed.py:prune_genomes"),
+        "called from Python, it makes room and calls kernels; compiling that would take longer than it saves"),
 }
 SHORT_FILES = {
     "kernels/compile.py": "one decorator, but it alone decides how every kernel is compiled",

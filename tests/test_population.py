@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bridge import assert_one_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neuroprune as npr
+from bridge import assert_one_sentence
 from neuroprune.evolution import genomes as packing
 from neuroprune.evolution.population import Population
 from neuroprune.kernels import structure

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle_pruning import desired_count
 
 import neuroprune as npr
 from neuroprune.evolution.pruning import AdaptivePruning, GenerationPruning
+from oracle_pruning import desired_count
 
 GROWING = npr.Settings(add_node=0.3, add_connection=0.8, start_density=0.5)
 

@@ -9,7 +9,7 @@ import numpy as np
 from neuroprune.kernels import mutate
 from neuroprune.kernels.compile import jit
 from neuroprune.kernels.genomes import gather, load, match, scratch, store, table_for, workspace
-from neuroprune.kernels.random import below, normals, seed_stream, uniform, word
+from neuroprune.kernels.random import below, seed_stream, uniform, word
 
 
 @jit
@@ -203,27 +203,6 @@ def prune_genomes(columns, n_inputs, n_outputs, target, regrow_fraction, method,
                 np.zeros(0, np.uint8), scores, states, np.zeros((stop - start, 0, 2), np.int64), outcome)
     removed[start:stop] = outcome[:, 2]
     regrown[start:stop] = outcome[:, 3]
-
-
-@jit
-def draw_parameters(columns, n_inputs, weight_power, bias_power, seed, generation, start, stop):
-    """Give the genomes start .. stop - 1 normal weights and biases (of all but inputs)."""
-    most = 0
-    for g in range(start, stop):
-        most = max(most, columns.n_edges[g] + columns.n_nodes[g])
-    drawn = np.empty(most + 1)
-    state = np.zeros(4, np.int64)
-    for g in range(start, stop):
-        n, e = columns.n_nodes[g], columns.n_edges[g]
-        at = columns.node_start[g] + columns.edge_start[g]
-        seed_stream(seed, generation, g, state)
-        normals(state, e + n - n_inputs, drawn)
-        for i in range(e):
-            columns.parameters[at + i] = weight_power * drawn[i]
-        for i in range(n_inputs):
-            columns.parameters[at + e + i] = 0.0
-        for i in range(n - n_inputs):
-            columns.parameters[at + e + n_inputs + i] = bias_power * drawn[e + i]
 
 
 @jit

@@ -14,7 +14,7 @@ from neuroprune.kernels.elementary import exp, log
 from neuroprune.kernels.forward import lane_buffer, load_lanes, step_tile
 from neuroprune.kernels.functions import apply
 from neuroprune.kernels.genomes import reads
-from neuroprune.kernels.losses import SOFTMAX_CROSS_ENTROPY, _element, mean_share
+from neuroprune.kernels.losses import SOFTMAX_CROSS_ENTROPY, element, mean_share
 from neuroprune.kernels.random import below, seed_stream
 from neuroprune.kernels.training import train_steps
 
@@ -103,7 +103,7 @@ def _measure(loss, cuts, y, start, rows, step, at, stride, values, found):
             value = _softmax(y, row, step, first, stride, values)
         else:
             for j in range(n_outputs):
-                value += _element(loss, values[first + j * stride], y[row, step, j])[0]
+                value += element(loss, values[first + j * stride], y[row, step, j])[0]
         found[lane * steps + step] = value
 
 

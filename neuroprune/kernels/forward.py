@@ -42,10 +42,11 @@ def step_tile(incoming, read, weight, bias, code, user, first, base, stride, val
 @jit
 def load_lanes(x, order, start, rows, step, n_inputs, base, stride, values):
     """Copy the inputs of `rows` sequences into the lanes; lanes beyond them repeat the last one."""
-    for lane in range(stride):
-        row = order[start + min(lane, rows - 1)]
+    for first in range(0, stride, LANES):  # neighbouring lanes share cache lines
         for i in range(n_inputs):
-            values[(base + i) * stride + lane] = x[row, step, i]
+            at = (base + i) * stride + first
+            for lane in range(min(LANES, stride - first)):
+                values[at + lane] = x[order[start + min(first + lane, rows - 1)], step, i]
 
 
 @jit

@@ -13,7 +13,7 @@ MSE, MAE, HUBER, BINARY_CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HINGE = range(6)
 
 
 @jit
-def _element(loss, output, target):
+def element(loss, output, target):
     """(loss, derivative) of one output."""
     error = output - target
     sign = 1.0 if error > 0.0 else (-1.0 if error < 0.0 else 0.0)
@@ -62,7 +62,7 @@ def loss_tile(loss, y, order, start, rows, step, n_outputs, at, stride, share, v
         else:
             for j in range(n_outputs):
                 place = at + j * stride + lane
-                value, slope = _element(loss, values[place], y[row, step, j])
+                value, slope = element(loss, values[place], y[row, step, j])
                 total += value
                 delta[place] += share * slope
     return total
