@@ -168,8 +168,6 @@ def _in_a_process(*arguments: object) -> tuple[Timing, int]:
 
 def _generations(kind: str, size: int, nodes: int = 0, connections: int = 0) -> None:
     """Print the seconds of five generations, and the most bytes that this process held."""
-    import resource  # not everywhere
-
     if kind == "many":
         problem, population = npr.XOR(), npr.Population(2, 1, size, seed=1)
     else:
@@ -182,7 +180,14 @@ def _generations(kind: str, size: int, nodes: int = 0, connections: int = 0) -> 
         population.tell(problem.evaluate(population.ask(), population.seed, generation, 0))
         if generation > 2:  # the first ones compile, and find the threshold of species
             print(perf_counter() - start)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(_peak())
+
+
+def _peak() -> int:
+    """Most bytes that this process held; 0 where the system does not tell. Its parent's would count in getrusage."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
 if __name__ == "__main__":
