@@ -106,7 +106,7 @@ def plain(value):
     if isinstance(value, SpeciesTable):
         return {name: plain(part) for name, part in vars(value).items()}
     if isinstance(value, EvolutionHistory):
-        return repr(value._rows), repr(value._species)
+        return value._generations.table.tobytes(), value._species.table.tobytes()
     if isinstance(value, Innovations):
         return value.next_id, value.to_array().tolist()
     if isinstance(value, np.ndarray):

@@ -73,18 +73,6 @@ def test_dead_weight_by_hand():
     assert (nodes[0], edges[0]) == (4, 4)
 
 
-@given(packs())
-def test_weights_lie_like_sources(found):
-    _, pack = found
-    out = np.full(pack.columns.source.size, 77.0)
-    kernels.census.weight_column(pack.columns, out)
-    for i, net in enumerate(pack):
-        first = pack.columns.edge_start[i]
-        assert out[first : first + len(net.connections)].tolist() == net.connections.weight.tolist()
-        last = pack.columns.edge_start[i + 1] if i + 1 < len(pack) else out.size
-        assert (out[first + len(net.connections) : last] == 77.0).all()
-
-
 @given(st.lists(st.tuples(*[st.sampled_from([-np.inf, -1e308, -1.0, 0.0, 1e-300, 1.0, 1.7e308])] * 2), min_size=1,
                 max_size=25))
 def test_fronts_of_any_numbers(points):

@@ -246,6 +246,31 @@ def test_a_problem_that_knows_when_it_is_solved():
     assert closeness(best) == asked[-1]
 
 
+@pytest.mark.parametrize("objectives", [None, ("fitness", "connections")])
+def test_the_champion_of_every_species_and_the_whole_front_is_asked_whether_it_solves_the_problem(objectives):
+    class Solved:
+        def evaluate(self, genomes, seed=0, generation=0, first=0):
+            return np.array([closeness(net) for net in genomes])
+
+        def solved(self, net, fitness):
+            asked.append((net, fitness))
+            return population.generation > 3 and len(asked) == 2
+
+    asked = []
+    population = Population(2, 1, size=30, seed=0, settings=BUSY, objectives=objectives)
+    population.evolve(Solved(), 3)
+    asked.clear()
+    population.evolve(Solved(), 1)
+    if objectives:
+        candidates = population.front
+    else:
+        champions = [one.members[population.fitness[one.members].argmax()] for one in population.species]
+        candidates = sorted((population._genomes.network(int(one)) for one in champions), key=closeness, reverse=True)
+    assert len(candidates) > 1 and asked[0][0].equals(candidates[0]) and asked[1][0].equals(candidates[1])
+    assert population.generation == 4 and len(asked) == 2
+    assert population.best.equals(asked[1][0]) and population.best_fitness == asked[1][1] < asked[0][1]
+
+
 def test_an_error_in_the_fitness_names_network_and_generation_and_leaves_the_population(tmp_path):
     def fails(net):
         if broken:
@@ -349,3 +374,50 @@ def test_problems_that_do_not_fit_are_refused():
         assert_one_sentence(caught)
     with pytest.raises(ValueError, match="at least 0"):
         population.evolve(closeness, -1)
+
+
+def test_activation_and_stream_of_a_live_view():
+    population = Population(2, 1, size=5, seed=0)
+    population.ask()[1].node(2).activation = "sin"
+    assert [net.node(2).activation for net in population.ask()] == ["tanh", "sin", "tanh", "tanh", "tanh"]
+    drawn = [net.rng.random() for net in population.ask()]
+    assert len(set(drawn)) == 5
+    seen = []
+    Population(2, 1, size=5, seed=0).evolve(lambda net: seen.append(net.rng.random()) or 0.0, 1)
+    assert drawn == seen
+
+
+def test_minimize_is_for_functions():
+    population = Population(2, 1, size=5, seed=0)
+    with pytest.raises(ValueError, match="left out for a problem") as caught:
+        population.evolve(npr.XOR(), 1, minimize=True)
+    assert_one_sentence(caught)
+    with pytest.raises(ValueError, match="got -inf for network 0") as caught:
+        population.evolve(lambda net: -np.inf, 1, minimize=True)
+    assert_one_sentence(caught)
+    with pytest.raises(TypeError, match="got the class XOR") as caught:
+        population.evolve(npr.XOR, 1)
+    assert_one_sentence(caught)
+    with pytest.raises(ValueError, match="got inf for network 3"):
+        population.tell([np.nan, 1.0, 2.0, np.inf, 0.0])
+
+
+def test_numbers_that_are_not_finite_stop_before_they_are_bred():
+    population = Population(2, 1, size=5, seed=0)
+    asked = population.ask()
+    population.tell(np.zeros(5))
+    asked[2].connections.weight[1] = np.nan
+    with pytest.raises(ValueError, match="got nan in network 2") as caught:
+        population.ask()
+    assert_one_sentence(caught)
+    asked[2].connections.weight[1] = 0.0
+    population.ask()
+
+
+def test_the_front_of_a_large_population():
+    population = Population(2, 1, size=300, seed=0, objectives=("connections", "fitness"))
+    front = population.evolve(npr.XOR(), 10)
+    fitness = [4.0 - float(((net([[0, 0], [0, 1], [1, 0], [1, 1]])[:, 0] - [0, 1, 1, 0]) ** 2).sum()) for net in front]
+    sizes = [len(net.connections) for net in front]
+    assert sizes == sorted(sizes, reverse=True) and fitness == sorted(fitness, reverse=True)
+    assert len(set(sizes)) == len(sizes) > 1

@@ -140,3 +140,67 @@ def test_dead_weight_is_what_trim_removes():
         trimmed.trim()
         assert np.allclose(trimmed(x), before(x), atol=1e-12)
     assert hidden and dead and population.history.dead_nodes[-1] == dead / hidden
+
+
+def test_best_is_at_the_level_though_networks_grow_between_prunings():
+    config = npr.Settings(add_node=0.5, add_connection=0.5)
+    population = npr.Population(3, 2, size=20, seed=0, settings=config, pruning=GenerationPruning(0.5, interval=7))
+    best = population.evolve(lambda net: float(len(net.connections)), 13)
+    assert len(best.connections) <= desired_count(0.5, best.evolution_baseline)
+
+
+def test_a_run_does_not_stop_before_the_final_sparsity():
+    pruning = GenerationPruning(0.5, start_generation=5, ramp_generations=10)
+    population = npr.Population(3, 1, size=20, seed=0, settings=GROWING, pruning=pruning)
+    best = population.evolve(lambda net: 1.0, 50, target=0.5)
+    assert population.generation == 16 and population.pruning_level == 0.5
+    assert len(best.connections) <= desired_count(0.5, best.evolution_baseline)
+
+
+def test_a_scorer_that_raises_leaves_the_population_as_it_was(tmp_path):
+    def sometimes(weight):
+        calls.append(1)
+        if len(calls) == 4:
+            raise OSError("no scores today")
+        return abs(weight)
+
+    def content(population):
+        return [net.parameters.tolist() for net in population.ask()], population.history.connections.tolist()
+
+    calls = []
+    pruning = GenerationPruning(0.5, ramp_generations=10, method=sometimes)
+    broken = npr.Population(3, 1, size=20, seed=0, settings=GROWING, pruning=pruning)
+    with pytest.raises(OSError, match="no scores today"):
+        broken.evolve(closeness, 8)
+    assert broken.generation == 4 and broken.fitness is not None
+    broken.evolve(closeness, 4)
+    calls = [0] * 100
+    straight = npr.Population(3, 1, size=20, seed=0, settings=GROWING, pruning=pruning)
+    straight.evolve(closeness, 8)
+    assert content(straight) == content(broken)
+
+
+def test_a_scorer_sees_no_spare_room():
+    population = npr.Population(3, 1, size=20, seed=0, settings=GROWING,
+                                pruning=GenerationPruning(0.5, method=lambda weight: np.log(abs(weight))))
+    population.evolve(closeness, 6)
+    assert (population.history.level == 0.5).all()
+
+
+def test_species_are_not_stagnant_because_they_were_denser_once():
+    pruning = GenerationPruning(0.6, start_generation=3)
+    population = npr.Population(3, 1, size=20, seed=1, settings=GROWING, pruning=pruning)
+    for _ in range(6):
+        population.ask()
+        generation = population.generation
+        population.tell([(100.0 if generation < 3 else 0.0) + closeness(net) for net in population.ask()])
+        if generation == 3:
+            assert all(one.best <= 0.0 and one.improved == 3 for one in population.species)
+
+
+def test_what_training_pruned_counts_for_a_population_made_from_it():
+    net = npr.Network.dense([4, 5, 2], seed=0)
+    net.pruning = npr.PruningSchedule(0.5, start=1, end=1)
+    net.maybe_prune(1)
+    population = npr.Population.from_network(net, size=10, seed=0, pruning=GenerationPruning(0.5))
+    assert population.ask()[0].equals(net) and population.ask()[0].evolution_baseline == 30

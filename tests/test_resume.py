@@ -23,7 +23,8 @@ try:
 except FileNotFoundError:
     population = fresh(sys.argv[2])
 print("ready", flush=True)
-population.evolve(slowly, {generations} - population.generation, checkpoint=folder + "/run.npz")
+population.evolve(slowly, {generations} - population.generation,
+                  checkpoint=npr.Checkpoint(folder + "/run.npz", generations=1))
 population.save(folder + "/end.npz")
 """
 

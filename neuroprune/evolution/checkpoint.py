@@ -12,6 +12,8 @@ from neuroprune.network.views import check_number
 if TYPE_CHECKING:
     from neuroprune.evolution.population import Population
 
+PLAIN_MINUTES = 1.0 / 6.0  # between two savings where only a path is given
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -92,7 +94,7 @@ def _state_of(population: "Population") -> tuple:
 def saver(checkpoint: Any, population: "Population") -> Saver:
     """The saver of a Checkpoint, of a path, or of None; refuses at once what could not be saved later."""
     if isinstance(checkpoint, (str, PathLike)):
-        checkpoint = Checkpoint(checkpoint)
+        checkpoint = Checkpoint(checkpoint, generations=None, minutes=PLAIN_MINUTES)
     if checkpoint is not None:
         if not isinstance(checkpoint, Checkpoint):
             raise TypeError(f"checkpoint must be a path or a Checkpoint, got {type(checkpoint).__name__}")

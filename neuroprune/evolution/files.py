@@ -81,8 +81,7 @@ def save(population: "Population", path: Any) -> None:
     columns |= {"assigned": table.assigned, "species_ids": table.ids, "species_created": table.created,
                 "species_improved": table.improved, "species_best": table.best,
                 "innovations": population.innovations.to_array(),
-                "history": _table(population.history._rows, len(histories.COLUMNS)),
-                "species_sizes": _table(population.history._species, len(histories.SPECIES_COLUMNS))}
+                "history": population.history._generations.table, "species_sizes": population.history._species.table}
     fitness = population._best_fitness
     archive.write(path, {
         "format": FORMAT, "version": VERSION, "n_inputs": genomes.n_inputs, "n_outputs": genomes.n_outputs,
@@ -143,10 +142,6 @@ def _checked(path: Any) -> Path:
     if path.suffix != ".npz":
         raise ValueError(f"a population's file must end in .npz, got {path.name!r}")
     return path
-
-
-def _table(rows: list[tuple], width: int) -> np.ndarray:
-    return np.array(rows, np.float64).reshape(len(rows), width)
 
 
 def _assemble(cls: type["Population"], header: dict, columns: dict[str, np.ndarray]) -> "Population":
@@ -292,7 +287,7 @@ def _innovations(header: dict, rows: np.ndarray, packs: dict[str, Genomes | None
 def _history(columns: dict[str, np.ndarray], generation: int) -> histories.EvolutionHistory:
     history = histories.EvolutionHistory()
     for name, known, target, integers in (
-            ("history", histories.COLUMNS, history._rows, histories.INTEGERS),
+            ("history", histories.COLUMNS, history._generations, histories.INTEGERS),
             ("species_sizes", histories.SPECIES_COLUMNS, history._species, ("generation", "species", "size"))):
         table = columns[name]
         if table.shape[1] != len(known):
@@ -301,7 +296,7 @@ def _history(columns: dict[str, np.ndarray], generation: int) -> histories.Evolu
         counts = table[:, whole]
         if not (np.abs(counts) < MAX_WHOLE).all() or not np.array_equal(counts, np.rint(counts)):
             raise ValueError(f"{name} must have whole numbers in {', '.join(integers)}")
-        target += [tuple(int(value) if i in whole else value for i, value in enumerate(row)) for row in table.tolist()]
-    if [row[0] for row in history._rows] != list(range(generation)):
+        target.add(table)
+    if history.generation.tolist() != list(range(generation)):
         raise ValueError(f"history must have a row for each of {generation} generations, got {len(history)} rows")
     return history

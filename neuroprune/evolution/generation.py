@@ -11,6 +11,7 @@ from neuroprune.evolution.genomes import Genomes, in_chunks
 from neuroprune.evolution.history import fitness_row
 from neuroprune.evolution.mutation import IN_PROGRAMS, PerturbBiases, PerturbWeights, Prune, Sequence
 from neuroprune.evolution.pruning import AdaptivePruning, GenerationPruning
+from neuroprune.network.prune import MAX_EVOLUTIONARY_SPARSITY
 from neuroprune.pruning import saliency
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def check_method(pruning: Any) -> None:
 def check_problem(problem: Any, population: "Population") -> None:
     """Refuse what cannot be evaluated, before anything starts."""
     genomes = population._genomes
+    if isinstance(problem, type):
+        raise TypeError(f"problem must be an object, got the class {problem.__name__}: call it, {problem.__name__}()")
     if not callable(problem) and not hasattr(problem, "evaluate"):
         raise TypeError("problem must be a function network -> float or have a method evaluate, got "
                         f"{type(problem).__name__}")
@@ -67,17 +70,17 @@ def begin(population: "Population", fresh: bool) -> None:
 def produce(population: "Population") -> None:
     """Make the next generation from the one that was told."""
     settings, table = population.settings, population._table
-    draws = rng.stream(population.seed, population.generation, WHOLE_GENERATION)
+    population._check_finite()
     if population.objectives:
         plan = reproduction.by_fronts(objective_values(population))
     else:
         merit = reproduction.merit_of(population._fitness)
         plan = reproduction.by_species(merit, table, population.generation, settings)
-        table.new_representatives(population._genomes, draws)
     _produce(population, plan, programs.compiled(settings.mutation()))
 
 
 def _produce(population: "Population", plan: reproduction.Plan, program: programs.Program) -> None:
+    """Make and prune the children, then put them in place: a scorer that raises leaves the population as it was."""
     parents, size = population._genomes, population.size
     settings = population.settings
     families = [plan.pool] if settings.interspecies > 0.0 else np.split(plan.pool, plan.pool_start[1:-1])
@@ -105,53 +108,78 @@ def _produce(population: "Population", plan: reproduction.Plan, program: program
         present = columns.ids[first:first + int(columns.n_nodes[child])]
         names = population.innovations.names(splits[child, :count], present[present >= 0])
         kernels.breed.name_splits(columns, child, names, count)
-    population._genomes = children
-    population._fitness = None
-    _prune(population)
+    mean = float(columns.n_edges.mean())
+    pruned = _prune(population, children, mean)
     if room[:, 1].sum() > SPARE * columns.n_edges.sum() or room[:, 0].sum() > SPARE * columns.n_nodes.sum():
-        population._genomes = children.take(np.arange(size))
+        children = children.take(np.arange(size))
+    level, population._removed, population._regrown = pruned
+    population._best_is_old |= level > population._level
+    population._level = level
+    if population._mean_connections is None:
+        population._mean_connections = mean
+    if population._fitness is not None and not population.objectives:
+        draws = rng.stream(population.seed, population.generation, WHOLE_GENERATION)
+        population._table.new_representatives(parents, draws)
+    population._genomes, population._fitness = children, None
     if not population.objectives:
         population._table.assign(population._genomes, population.generation, settings)
 
 
-def _prune(population: "Population") -> None:
-    """Prune all networks as the generation asks for."""
-    pruning, genomes, generation = population.pruning, population._genomes, population.generation
-    population._removed = population._regrown = 0
+def _prune(population: "Population", genomes: Genomes, mean: float) -> tuple[float, int, int]:
+    """Prune all networks, which have `mean` connections, as the generation asks for: (level, removed, regrown)."""
+    pruning, generation = population.pruning, population.generation
     level, method, regrow_fraction = None, "magnitude", 0.0
     if isinstance(pruning, GenerationPruning) and pruning.fires(generation):
         level, method, regrow_fraction = pruning.sparsity(generation), pruning.method, pruning.regrow_fraction
     elif isinstance(pruning, AdaptivePruning):
-        mean = float(genomes.n_connections.mean())
-        if population._mean_connections is None:
-            population._mean_connections = mean
-        level = pruning.next_level(population._level, mean, population._mean_connections)
+        level = pruning.next_level(population._level, mean, population._mean_connections or mean)
     if level is None:
-        return
-    population._best_is_old |= level > population._level
-    population._level = level
+        return population._level, 0, 0
     if level <= 0.0:
-        return
+        return level, 0, 0
     if method not in IN_PROGRAMS and saliency.scorer(method) is saliency.snip:
         method = "magnitude"  # genomes carry no accumulated gradient
-    scores = np.zeros(0)
-    if method not in IN_PROGRAMS:
-        weights = np.zeros(genomes.columns.source.size)
-        kernels.census.weight_column(genomes.columns, weights)
-        scores = np.asarray(saliency.score(method, weights), np.float64)
+    scores = np.zeros(0) if method in IN_PROGRAMS else _scores(genomes, method)
     code = IN_PROGRAMS.index(method) if method in IN_PROGRAMS else GIVEN
     removed, regrown = np.zeros(len(genomes), np.int64), np.zeros(len(genomes), np.int64)
     in_chunks(lambda first, last: kernels.breed.prune_genomes(
         genomes.columns, genomes.n_inputs, genomes.n_outputs, level, regrow_fraction, code, scores, population.seed,
         generation, PRUNING_STREAMS, first, last, removed, regrown), len(genomes), int(genomes.n_connections.sum()))
-    population._removed, population._regrown = int(removed.sum()), int(regrown.sum())
+    return level, int(removed.sum()), int(regrown.sum())
+
+
+def _scores(genomes: Genomes, method: Any) -> np.ndarray:
+    """What a scorer gives all weights, lying like `source`; it sees them in one array, without spare room."""
+    columns, counts = genomes.columns, genomes.n_connections
+    inside = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    edges = np.repeat(columns.edge_start, counts) + inside
+    weights = columns.parameters[np.repeat(columns.node_start, counts) + edges]
+    scores = np.zeros(columns.source.size)
+    scores[edges] = saliency.score(method, weights)
+    return scores
+
+
+def _eligible(population: "Population", merit: np.ndarray) -> np.ndarray:
+    """Merit, with -inf for who is denser than pruning asks for, as long as anybody is not.
+
+    Between two prunings networks grow; such a one is not what an evolution under pruning is to find.
+    """
+    if population._level <= 0.0:
+        return merit
+    genomes = population._genomes
+    baseline = np.maximum(genomes.columns.baseline, 1)
+    allowed = np.maximum(baseline - np.rint(min(population._level, MAX_EVOLUTIONARY_SPARSITY) * baseline), 1)
+    sparse = genomes.n_connections <= allowed
+    return np.where(sparse, merit, -np.inf) if (sparse & (merit > -np.inf)).any() else merit
 
 
 def measure(population: "Population", fitness: np.ndarray) -> None:
     """Take in the fitness of the present generation."""
     genomes, table = population._genomes, population._table
+    if population._best_is_old:
+        table.best[:] = -np.inf  # a species is not stagnant because it was denser once
     merit = reproduction.merit_of(fitness)
-    best = int(merit.argmax())
+    best = int(_eligible(population, merit).argmax())
     now = np.zeros(0) if population.objectives else table.measured(merit, population.generation)
     if population._best is None or population._best_is_old or merit[best] > population._best_fitness:
         set_best(population, best, merit[best])
@@ -186,8 +214,13 @@ def set_best(population: "Population", index: int, merit: float) -> None:
 
 
 def solved(population: "Population", problem: Any, target: float | None, sign: float) -> bool:
-    """Whether the generation that was just told reaches the target, or solves the problem."""
-    merit = reproduction.merit_of(population._fitness)
+    """Whether the generation that was just told reaches the target, or solves the problem.
+
+    Where more than fitness decides, the champion of every species is asked, or every network of the Pareto front.
+    """
+    if isinstance(population.pruning, GenerationPruning) and population._level < population.pruning.target_sparsity:
+        return False  # the network that is returned has the final sparsity
+    merit = _eligible(population, reproduction.merit_of(population._fitness))
     best = int(merit.argmax())
     if target is not None:
         return bool(merit[best] >= target)
@@ -195,10 +228,18 @@ def solved(population: "Population", problem: Any, target: float | None, sign: f
     if ask is None:
         wanted = getattr(problem, "solved_at", None)
         return wanted is not None and bool(sign * merit[best] >= wanted) and np.isfinite(merit[best])
-    if not ask(population._genomes.network(best), float(sign * merit[best])):
-        return False
-    set_best(population, best, merit[best])  # who solves it is what the user wants, even if another was fitter once
-    return True
+    for index in front_of(population) if population.objectives else champions(population, merit):
+        if merit[index] > -np.inf and ask(population._genomes.network(index), float(sign * merit[index])):
+            set_best(population, index, merit[index])  # who solves it is wanted, even if another is fitter
+            return True
+    return False
+
+
+def champions(population: "Population", merit: np.ndarray) -> list[int]:
+    """Index of the fittest network of each species, fittest first."""
+    order = np.argsort(-merit, kind="stable")
+    _, first = np.unique(population._table.assigned[order], return_index=True)
+    return order[np.sort(first)].tolist()
 
 
 def objective_values(population: "Population") -> np.ndarray:
@@ -212,16 +253,15 @@ def objective_values(population: "Population") -> np.ndarray:
 def front_of(population: "Population") -> list[int]:
     """Indices of the non-dominated networks, one for each set of values, fittest first."""
     values = objective_values(population)
-    members = np.flatnonzero(kernels.census.fronts(values) == 0)
-    _, first = np.unique(values[members], axis=0, return_index=True)
-    members = members[np.sort(first)]
-    merit = reproduction.merit_of(population._fitness)
-    return members[np.argsort(-merit[members], kind="stable")].tolist()
+    order = np.lexsort((-values[:, 0], *values[:, 1:].T))
+    _, first = np.unique(values[order, 1:], axis=0, return_index=True)
+    best = np.sort(order[first])  # of each size: no other one can be on the front
+    members = best[kernels.census.fronts(values[best]) == 0]
+    return members[np.argsort(-values[members, 0], kind="stable")].tolist()
 
 
 def summary(population: "Population") -> dict[str, str]:
     """What a progress bar shows."""
-    row = dict(zip(("best", "mean", "connections", "sparsity"),
-                   (f"{getattr(population.history, name)[-1]:.4g}" for name in
-                    ("best", "mean", "connections", "sparsity")), strict=True))
+    last = population.history.last
+    row = {name: f"{last[name]:.4g}" for name in ("best", "mean", "connections", "sparsity")}
     return row if population.objectives else row | {"species": str(len(population._table))}

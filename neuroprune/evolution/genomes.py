@@ -10,6 +10,7 @@ from neuroprune import activations, kernels
 from neuroprune.network import create
 from neuroprune.network.graph import Graph
 from neuroprune.network.run import threads
+from neuroprune.rng import stream
 
 if TYPE_CHECKING:
     from neuroprune.network.network import Network
@@ -21,7 +22,7 @@ class Genomes(Sequence):
     """Networks of one shape of inputs and outputs, packed; a sequence of Networks over its columns.
 
     `genomes[i]` is a Network whose numbers are those of the columns: writing a weight writes it here. Rewiring it
-    detaches it: it gets columns of its own.
+    detaches it: it gets columns of its own. A slice, a list or an array of indices gives copies.
 
     Attributes
     ----------
@@ -47,6 +48,7 @@ class Genomes(Sequence):
         self.recurrent = recurrent
         self.default_code = default_code
         self.columns = columns
+        self.streams: tuple[int, int] | None = None  # seed and generation of the streams of its networks
 
     @classmethod
     def room_for(cls, n_inputs: int, n_outputs: int, recurrent: bool, default_code: int, n_nodes: np.ndarray,
@@ -92,10 +94,10 @@ class Genomes(Sequence):
         return self.columns.n_nodes.size
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
+        if isinstance(index, (slice, list, np.ndarray)):
             return self.take(np.arange(len(self))[index])
         i = range(len(self))[index]
-        return self.network(i, self._block(i))
+        return self.network(i, self._block(i), 0 if self.streams is None else stream(*self.streams, i))
 
     def __iter__(self) -> Iterator["Network"]:
         return (self[i] for i in range(len(self)))
@@ -107,14 +109,15 @@ class Genomes(Sequence):
         return columns.parameters[at:at + int(columns.n_edges[i] + columns.n_nodes[i])]
 
     def network(self, i: int, parameters: np.ndarray | None = None, seed: Any = 0) -> "Network":
-        """Genome i as a Network on these parameters, by default a copy of them."""
+        """Genome i as a Network on these parameters, by default on copies of all its numbers."""
         columns = self.columns
         node, edge = int(columns.node_start[i]), int(columns.edge_start[i])
         n, e = int(columns.n_nodes[i]), int(columns.n_edges[i])
+        code = columns.code[node:node + n]
         graph = Graph(self.n_inputs, self.n_outputs, columns.ids[node:node + n], columns.incoming[node:node + n + 1],
                       columns.source[edge:edge + e], columns.delayed[edge:edge + e] if self.recurrent else None)
         return create.over(graph, self._block(i).copy() if parameters is None else parameters,
-                           columns.code[node:node + n].copy(), self.default_code, int(columns.baseline[i]) or None,
+                           code if parameters is not None else code.copy(), self.default_code, int(columns.baseline[i]) or None,
                            seed)
 
     def take(self, indices: Any) -> "Genomes":

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,47 +57,54 @@ class EvolutionHistory:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple] = []
-        self._species: list[tuple] = []
-        self._columns: dict[str, np.ndarray] | None = None
+        self._generations = _Rows(len(COLUMNS))
+        self._species = _Rows(len(SPECIES_COLUMNS))
 
     def _append(self, row: dict, species: list[tuple]) -> None:
-        self._rows.append(tuple(row[name] for name in COLUMNS))
-        self._species += species
-        self._columns = None
+        self._generations.add([tuple(row[name] for name in COLUMNS)])
+        self._species.add(species)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._generations.count
 
     def __getattr__(self, name: str) -> np.ndarray:
         if name not in COLUMNS:
             raise AttributeError(f"a history has the columns {', '.join(COLUMNS)} and species_sizes, got {name!r}")
-        if self._columns is None:
-            self._columns = _columns(self._rows, COLUMNS)
-        return self._columns[name]
+        return _column(self._generations.table[:, COLUMNS.index(name)], name in INTEGERS)
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The row of the last generation."""
+        return dict(zip(COLUMNS, self._generations.table[-1].tolist(), strict=True))
 
     @property
     def species_sizes(self) -> dict[str, np.ndarray]:
         """A row for each species of each generation, as columns."""
-        return _columns(self._species, SPECIES_COLUMNS, ("generation", "species", "size"))
+        table = self._species.table
+        return {name: _column(table[:, i], name != "best") for i, name in enumerate(SPECIES_COLUMNS)}
+
+    def _listed(self) -> list[tuple]:
+        """Rows of Python numbers, whole ones as integers."""
+        return list(zip(*(getattr(self, name).tolist() for name in COLUMNS), strict=True))
 
     def to_csv(self, path: Any) -> None:
         """Write the columns to a CSV file, atomically; numbers read back exactly."""
         def write(file: Any) -> None:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            writer.writerows(self._rows)
+            writer.writerows(self._listed())
 
         write_atomically(Path(path), write, text=True)
 
     def to_jsonl(self, path: Any) -> None:
         """Write a JSON object for each generation, with its species, atomically; NaN and infinities become null."""
         species: dict[int, list] = {}
-        for generation, name, size, best in self._species:
+        columns = [column.tolist() for column in self.species_sizes.values()]
+        for generation, name, size, best in zip(*columns, strict=True):
             species.setdefault(generation, []).append({"species": name, "size": size, "best": _plain(best)})
 
         def write(file: Any) -> None:
-            for row in self._rows:
+            for row in self._listed():
                 values = {name: _plain(value) for name, value in zip(COLUMNS, row, strict=True)}
                 values["species_sizes"] = species.get(row[0], [])
                 file.write(json.dumps(values, allow_nan=False) + "\n")
@@ -112,16 +120,37 @@ class EvolutionHistory:
         return pandas.DataFrame({name: getattr(self, name) for name in COLUMNS})
 
     def __repr__(self) -> str:
-        if not self._rows:
+        if not len(self):
             return "<EvolutionHistory: no generations>"
         return (f"<EvolutionHistory: {len(self)} generations, best {self.best[0]:.4g} -> {self.best[-1]:.4g}, "
                 f"connections {self.connections[0]:.4g} -> {self.connections[-1]:.4g}>")
 
 
-def _columns(rows: list[tuple], names: tuple, integers: tuple = INTEGERS) -> dict[str, np.ndarray]:
-    listed = zip(*rows, strict=True) if rows else [()] * len(names)
-    return {name: np.array(values, np.int64 if name in integers else np.float64)
-            for name, values in zip(names, listed, strict=True)}
+class _Rows:
+    """A table of float64 that grows."""
+
+    def __init__(self, width: int) -> None:
+        self._room = np.zeros((0, width))
+        self.count = 0
+
+    def add(self, rows: Sequence[Sequence[float]]) -> None:
+        """Append rows; the room doubles when it is full, so that a long run costs no more a row than a short one."""
+        last = self.count + len(rows)
+        if last > len(self._room):
+            more = np.zeros((max(last, 2 * len(self._room)) - len(self._room), self._room.shape[1]))
+            self._room = np.concatenate([self._room, more])
+        if len(rows):
+            self._room[self.count:last] = rows
+        self.count = last
+
+    @property
+    def table(self) -> np.ndarray:
+        """The rows (count, width)."""
+        return self._room[:self.count]
+
+
+def _column(column: np.ndarray, whole: bool) -> np.ndarray:
+    return column.astype(np.int64 if whole else np.float64)
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from neuroprune.evolution.pruning import AdaptivePruning, GenerationPruning
 from neuroprune.evolution.settings import Settings
 from neuroprune.evolution.species import Species, SpeciesTable
 from neuroprune.network.create import count_of
+from neuroprune.network.edit import check_finite
 from neuroprune.network.network import Network
 from neuroprune.network.views import check_number, numbers
 
@@ -44,7 +45,8 @@ class Population:
     settings : Settings
     pruning : GenerationPruning or AdaptivePruning, optional
         Prunes every network, elites too, after reproduction and before evaluation, to a share of all its lineage has
-        grown. Methods that need a signal are refused; genomes carry no gradient, so "snip" ranks by magnitude.
+        grown. Methods that need a signal are refused; genomes carry no gradient, so "snip" ranks by magnitude. A
+        function sees the weights of all networks in one array and must be elementwise.
     objectives : tuple of str, optional
         "fitness" (more is better) and "connections" or "nodes" (fewer are better) or both: replaces species by
         non-dominated sorting with crowding (after NSGA-II, Deb et al. 2002) in which networks of one size form a
@@ -83,7 +85,7 @@ class Population:
         settings = Settings() if settings is None else settings
         n_inputs, n_outputs = count_of(n_inputs, "n_inputs", 1), count_of(n_outputs, "n_outputs", 1)
         if not isinstance(settings, Settings):
-            raise TypeError(f"settings must be a Settings, got {type(settings).__name__}")
+            raise TypeError(f"settings must be a Settings, got {type(settings).__name__}: see Settings.from_dict")
         sources = np.tile(np.arange(n_inputs), n_outputs)
         targets = np.repeat(np.arange(n_inputs, n_inputs + n_outputs), n_inputs)
         template = Network.from_connections(
@@ -98,7 +100,8 @@ class Population:
                      objectives: tuple[str, ...] | None = None) -> "Population":
         """Evolve on from one network, trained or pruned: the first of the population is its copy, the others mutants.
 
-        Recurrence and the activation of new nodes are those of the network. Its evolutionary baseline is inherited.
+        Recurrence and the activation of new nodes are those of the network. Its evolutionary baseline is inherited, and
+        where it has none that of its training schedule, so that what was pruned already counts.
 
         Examples
         --------
@@ -110,6 +113,9 @@ class Population:
         """
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network, got {type(network).__name__}")
+        check_finite(network)
+        network = network.copy()
+        network._evolution_baseline = network._evolution_baseline or network._training_baseline
         default = activations.name(network._default_code)
         if settings is None:
             settings = Settings()
@@ -166,10 +172,12 @@ class Population:
         """The networks to be evaluated now: a sequence of Networks over the packed columns.
 
         `population.ask()[i]` is a live view: writing a weight changes the population, rewiring detaches the network.
-        Before `tell` the same generation comes again.
+        Its `rng` is a stream of its own, the one that a fitness function would see. Before `tell` the same generation
+        comes again.
         """
         if self._fitness is not None:
             generations_of.produce(self)
+        self._genomes.streams = self.seed, self.generation
         return self._genomes
 
     def tell(self, fitness: Any) -> None:
@@ -194,12 +202,20 @@ class Population:
         if fitness.shape != (self.size,):
             raise ValueError(f"fitness must have shape ({self.size},), got {fitness.shape}")
         if (fitness == np.inf).any():
-            raise ValueError(f"fitness must be finite, -inf or NaN, got inf for network {int(fitness.argmax())}")
+            raise ValueError("fitness must be finite, -inf or NaN, got inf for network "
+                             f"{int((fitness == np.inf).argmax())}")
+        self._check_finite()
+        generations_of.measure(self, fitness.astype(np.float64))
+
+    def _check_finite(self) -> None:
+        """Refuse numbers that a user wrote, or that grew without bounds."""
         parameters = self._genomes.columns.parameters
         if not np.isfinite(parameters).all():
-            raise ValueError("weights and biases of the population must be finite, got "
-                             f"{parameters[~np.isfinite(parameters)][0]}: take back what was written to the networks")
-        generations_of.measure(self, fitness.astype(np.float64))
+            columns = self._genomes.columns
+            place = int(np.isfinite(parameters).argmin())
+            network = int(np.searchsorted(columns.node_start + columns.edge_start, place, side="right")) - 1
+            raise ValueError(f"weights and biases of a population must be finite, got {parameters[place]} in network "
+                             f"{network}: take back what was written to it, or mutate with smaller steps")
 
     # Many generations
 
@@ -212,22 +228,26 @@ class Population:
         ----------
         problem : Problem or function
             A function `network -> float` gets each network as a copy of its own with a stream of its own,
-            `network.rng`; what it changes is dropped. A Problem evaluates all at once, see `npr.Dataset`.
+            `network.rng`; what it changes is dropped. A Problem evaluates all at once, see `npr.Dataset`; one of your
+            own is an object with a method `evaluate(genomes, seed, generation, first)` that returns a float64 array,
+            higher being better, one number for each network of the sequence `genomes`, which begins with network
+            number `first` of the population.
         generations : int
             How many more, at least 0.
         target : float, optional
             Stop as soon as a network is at least so fit (with `minimize`: at most). By default the problem decides,
-            where it knows when it is solved.
+            where it knows when it is solved. A run with `GenerationPruning` does not stop before the final sparsity.
         executor : concurrent.futures.Executor or the like, optional
             Threads, processes, `client.get_executor()` of a Dask cluster. The result is the same, bit for bit.
         checkpoint : path or Checkpoint, optional
-            Where to save the run after every generation, or as often as the Checkpoint says; at the end, too.
+            Where to save the run, every 10 seconds or as often as the Checkpoint says; at the end, too.
         progress : bool
             Show a bar with best, mean, species, connections and sparsity.
         callback : function, optional
             Called with the population after each generation; stops the evolution by returning True.
         minimize : bool
-            Smaller is better: values are negated at the entrance, `history` holds the negated ones.
+            Smaller is better: what a function returns is negated at the entrance, `history` holds the negated numbers.
+            Problems know what is better themselves.
 
         Returns
         -------
@@ -244,6 +264,9 @@ class Population:
         """
         generations = count_of(generations, "generations", 0)
         generations_of.check_problem(problem, self)
+        if minimize and hasattr(problem, "evaluate"):
+            raise ValueError("minimize must be left out for a problem, whose fitness is higher for the better, got "
+                             "minimize=True")
         sign = -1.0 if minimize else 1.0
         if target is not None:
             target = sign * check_number(target, "target")
@@ -253,13 +276,15 @@ class Population:
             for _ in range(generations):
                 with _interrupt_waits():
                     genomes = self.ask()
-                with _learned_or_not(self):
+                with _learned_or_not(self, problem):
                     fitness = batch.evaluate(problem, genomes, self.seed, self.generation, executor)
+                    if minimize and (fitness == -np.inf).any():
+                        raise ValueError("fitness to be minimized must be above -inf, got -inf for network "
+                                         f"{int((fitness == -np.inf).argmax())}")
                     with _interrupt_waits():
                         self.tell(sign * fitness)
-                with _interrupt_waits():
-                    solved = generations_of.solved(self, problem, target, sign)
-                    saver.after_generation(self)
+                        solved = generations_of.solved(self, problem, target, sign)
+                        saver.after_generation(self)
                 if bar is not None:
                     bar.set_postfix(generations_of.summary(self), refresh=False)
                     bar.update()
@@ -348,8 +373,11 @@ def _bar(total: int) -> Any:
 
 
 @contextmanager
-def _learned_or_not(population: Population) -> Iterator[None]:
+def _learned_or_not(population: Population, problem: Any) -> Iterator[None]:
     """Take back what networks learned in an evaluation whose outcome was not told, so that nothing is learned twice."""
+    if getattr(problem, "learning", None) is None:
+        yield
+        return
     genomes = population._genomes
     before = genomes.columns.parameters.copy()
     try:

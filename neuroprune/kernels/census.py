@@ -1,4 +1,4 @@
-"""What a population looks like: dead weight, non-dominated fronts, weights in one column."""
+"""What a population looks like: dead weight, non-dominated fronts, soundness."""
 
 import numpy as np
 
@@ -45,15 +45,6 @@ def dead_weight(columns, n_inputs, n_outputs, start, stop, dead_nodes, dead_edge
             for i in range(columns.incoming[first + node], columns.incoming[first + node + 1]):
                 edges += not (reached[node] and reached[columns.source[edge + i]])
         dead_nodes[g], dead_edges[g] = nodes, edges
-
-
-@jit
-def weight_column(columns, out):
-    """Weights of all genomes, lying like `source`."""
-    for g in range(columns.n_nodes.size):
-        edge = columns.edge_start[g]
-        at = columns.node_start[g] + edge
-        out[edge:edge + columns.n_edges[g]] = columns.parameters[at:at + columns.n_edges[g]]
 
 
 @jit
