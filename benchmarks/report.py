@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.timing import Timing, seconds
 
-PACKAGES = ("numpy", "numba", "scipy", "torch", "neat-python")
+PACKAGES = ("numpy", "numba", "scipy", "torch", "neat-python", "multineat", "gymnasium")
 HEADER = ("work", "ours", "peer", "peer's figure", "ratio", "target", "met")
 
 

@@ -257,7 +257,8 @@ def test_the_champion_of_every_species_and_the_whole_front_is_asked_whether_it_s
             return population.generation > 3 and len(asked) == 2
 
     asked = []
-    population = Population(2, 1, size=30, seed=0, settings=BUSY, objectives=objectives)
+    population = Population(2, 1, size=30, seed=0, settings=replace(BUSY, threshold=0.3, species=None),
+                            objectives=objectives)
     population.evolve(Solved(), 3)
     asked.clear()
     population.evolve(Solved(), 1)

@@ -160,7 +160,7 @@ def _scores(genomes: Genomes, method: Any) -> np.ndarray:
 
 
 def _eligible(population: "Population", merit: np.ndarray) -> np.ndarray:
-    """Merit, with -inf for who is denser than pruning asks for, as long as anybody is not.
+    """Merit, with -inf for who is denser than pruning asks for.
 
     Between two prunings networks grow; such a one is not what an evolution under pruning is to find.
     """
@@ -169,8 +169,7 @@ def _eligible(population: "Population", merit: np.ndarray) -> np.ndarray:
     genomes = population._genomes
     baseline = np.maximum(genomes.columns.baseline, 1)
     allowed = np.maximum(baseline - np.rint(min(population._level, MAX_EVOLUTIONARY_SPARSITY) * baseline), 1)
-    sparse = genomes.n_connections <= allowed
-    return np.where(sparse, merit, -np.inf) if (sparse & (merit > -np.inf)).any() else merit
+    return np.where(genomes.n_connections <= allowed, merit, -np.inf)
 
 
 def measure(population: "Population", fitness: np.ndarray) -> None:
@@ -179,11 +178,16 @@ def measure(population: "Population", fitness: np.ndarray) -> None:
     if population._best_is_old:
         table.best[:] = -np.inf  # a species is not stagnant because it was denser once
     merit = reproduction.merit_of(fitness)
-    best = int(_eligible(population, merit).argmax())
+    best = int(merit.argmax())
     now = np.zeros(0) if population.objectives else table.measured(merit, population.generation)
-    if population._best is None or population._best_is_old or merit[best] > population._best_fitness:
-        set_best(population, best, merit[best])
-    population._best_is_old = False
+    eligible = _eligible(population, merit)
+    found = int(eligible.argmax())
+    if population._best is None or population._best_is_old:
+        population._best_is_old = bool(eligible[found] == -np.inf)  # better than none, until there is one at the level
+        found = best if population._best_is_old else found
+        set_best(population, found, merit[found])
+    elif eligible[found] > population._best_fitness:
+        set_best(population, found, merit[found])
     population.evaluations += fitness.size
     hidden = genomes.n_nodes - genomes.n_inputs - genomes.n_outputs
     dead_nodes, dead_edges = np.zeros(fitness.size, np.int64), np.zeros(fitness.size, np.int64)
@@ -222,6 +226,8 @@ def solved(population: "Population", problem: Any, target: float | None, sign: f
         return False  # the network that is returned has the final sparsity
     merit = _eligible(population, reproduction.merit_of(population._fitness))
     best = int(merit.argmax())
+    if merit[best] == -np.inf:
+        return False
     if target is not None:
         return bool(merit[best] >= target)
     ask = getattr(problem, "solved", None)

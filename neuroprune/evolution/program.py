@@ -21,7 +21,7 @@ INSTRUCTION = {name: code for code, name in enumerate(NAMES)}  # as in kernels.m
 
 @dataclass(frozen=True)
 class Program:
-    """Rows for `kernels.mutate.run_program`, and by how much they can enlarge a genome."""
+    """Rows for `kernels.breed.run_program`, and by how much they can enlarge a genome."""
 
     rows: np.ndarray
     choices: np.ndarray

@@ -102,7 +102,8 @@ def pack(n, source, target):
         incoming[target[edge] + 1] += 1
     for node in range(n):
         incoming[node + 1] += incoming[node]
-    place[:n] = incoming[:n]
+    for node in range(n):
+        place[node] = incoming[node]
     order = np.empty(count, np.int64)
     for i in range(count):
         edge = by_source[i]
