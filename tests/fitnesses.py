@@ -8,12 +8,12 @@ import os
 import signal
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from neuroprune import Network, rng
 from neuroprune.evolution.genomes import Genomes
+from neuroprune.evolution.learning import Baldwinian, Lamarckian
 
 X = np.random.default_rng(5).uniform(-1, 1, (4, 2))
 
@@ -56,7 +56,7 @@ class Learner:
     n_inputs, n_outputs, recurrent = 2, 1, False
 
     def __init__(self, inherits, ballast=0, whole=False):
-        self.learning = SimpleNamespace(inherits=inherits)
+        self.learning = (Lamarckian if inherits else Baldwinian)(1)
         self.ballast = np.zeros(ballast)
         self.whole = whole
         self.pause = 0.0

@@ -1,6 +1,7 @@
 """Evaluation of a generation: values, streams, what stays, errors, chunks, and executors that misbehave."""
 
 import builtins
+import operator
 import os
 import pickle
 import re
@@ -9,6 +10,7 @@ import threading
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -172,18 +174,6 @@ def test_nothing_to_evaluate():
         assert same(batch.evaluate(f.kills, nothing, 0, 0, executor), np.zeros(0))
 
 
-def test_tick_counts_all_networks():
-    genomes = f.population(23)
-    for problem in (f.behaviour, f.Size()):
-        for executor in (None, Mail(2)):
-            ticks = []
-            batch.evaluate(problem, genomes, 0, 0, executor, ticks.append)
-            assert sum(ticks) == 23 and min(ticks) > 0
-    ticks = []
-    batch.evaluate(f.behaviour, genomes, 0, 0, None, ticks.append)
-    assert ticks == [1] * 23
-
-
 # What may be returned
 
 @pytest.mark.parametrize("value", [True, 3, 2.5, np.float32(0.25), np.int8(-3), np.bool_(True), np.array(4.5),
@@ -232,6 +222,42 @@ def test_what_is_no_problem():
         with pytest.raises(TypeError, match="must be a function network -> float or have evaluate") as error:
             batch.evaluate(problem, f.numbered(2), 0, 0)
         assert_one_sentence(error)
+
+
+class Few:
+    def __init__(self, function):
+        self.evaluate = function
+
+
+@pytest.mark.parametrize(("problem", "message"), [
+    (Few(lambda genomes: 1.0), "Few.evaluate must take (genomes, seed, generation, first) by position, "
+                               "got evaluate(genomes): give it these four parameters"),
+    (Few(lambda genomes, seed, generation, *, first: 1.0), "(genomes, seed, generation, *, first)"),
+    (Few(lambda genomes, seed, generation, first, more: 1.0), "(genomes, seed, generation, first, more)"),
+    (lambda: 1.0, "a fitness function must take one network, got <lambda>()"),
+    (lambda net, data: 1.0, "got <lambda>(net, data): give it this one parameter, or bind the others with"),
+])  # fmt: skip
+def test_what_takes_other_parameters_is_refused(problem, message):
+    executor = Mail()
+    for where in (None, ThreadPoolExecutor(1), executor):
+        with pytest.raises(TypeError, match=re.escape(message)) as error:
+            batch.evaluate(problem, f.numbered(2), 0, 0, where)
+        assert_one_sentence(error)
+    assert not executor.sent
+
+
+@pytest.mark.parametrize("problem", [
+    Few(lambda *chunk: np.ones(len(chunk[0]))),
+    Few(lambda genomes, seed, generation, first=0, more=1: np.ones(len(genomes))),
+    Few(lambda genomes, *rest, **names: np.ones(len(genomes))),
+    partial(lambda data, net: 1.0, 3), lambda net, data=3: 1.0, lambda *nets: len(nets), max, operator.truth,
+])  # fmt: skip
+def test_what_takes_them_in_another_way_is_taken(problem):
+    if problem is max:  # its parameters are not known, and it raises only when it is called
+        with pytest.raises(RuntimeError, match="max must not raise, but did for network 0 of generation 0, TypeError"):
+            batch.evaluate(problem, f.numbered(2), 0, 0)
+    else:
+        assert same(batch.evaluate(problem, f.numbered(2), 0, 0), np.ones(2))
 
 
 def test_what_is_no_executor():

@@ -51,10 +51,10 @@ def test_what_is_used_of_the_executor_is_there(client):
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_same_bits_from_a_function(executor, recurrent):
-    genomes, ticks = f.population(60, recurrent), []
+    genomes = f.population(60, recurrent)
     wanted = f.by_hand(genomes, 7, 3)
-    assert batch.evaluate(f.behaviour, genomes, 7, 3, executor, ticks.append).tobytes() == wanted.tobytes()
-    assert sum(ticks) == 60 and len(ticks) == 8  # four chunks for each core
+    assert batch.evaluate(f.behaviour, genomes, 7, 3, executor).tobytes() == wanted.tobytes()
+    assert len(batch.cuts(60, genomes.nbytes, batch._workers(executor))) == 8  # four chunks for each core
     assert batch.evaluate(f.behaviour, genomes, 7, 3).tobytes() == wanted.tobytes()
 
 

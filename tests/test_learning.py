@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 import neuroprune as npr
 from bridge import assert_one_sentence
+from neuroprune import kernels
+from neuroprune.evolution import batch, generation
 from neuroprune.evolution.genomes import Genomes
-from neuroprune.evolution.learning import Baldwinian, Lamarckian, Learning
+from neuroprune.evolution.learning import LEARNING_STREAMS, Baldwinian, Lamarckian, Learning
 from neuroprune.evolution.problems import XOR, Dataset
 from neuroprune.network import optimizers
 from strategies import SEEDS, sizes
@@ -83,6 +86,73 @@ def test_seed_generation_and_index_choose_the_order() -> None:
     assert len(set(np.concatenate([whole.evaluate(genomes, seed) for seed in range(3)]).tolist())) == 1
 
 
+def test_the_order_of_mini_batches_comes_from_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breeding draws from the streams of indices, pruning from those 2^31 beyond, the generation from the last one."""
+    asked, learn = [], kernels.evaluate.learn
+
+    def spied(*arguments: object) -> None:
+        asked.append(arguments[-3:])
+        learn(*arguments)
+
+    rng = np.random.default_rng(0)
+    problem = Dataset(rng.normal(size=(9, 2)), rng.normal(size=(9, 1)), learning=Lamarckian(2, batch_size=2))
+    genomes = Genomes.pack([npr.Network.dense([2, 3, 1], seed=0)] * 5)
+    monkeypatch.setattr(kernels.evaluate, "learn", spied)
+    problem.evaluate(genomes, 7, 3, 11)
+    assert asked == [(7, 3, 11 + 2**30)]
+    most = 2**30  # networks: more would not fit in memory
+    used = sorted([(0, most), (LEARNING_STREAMS, LEARNING_STREAMS + most),
+                   (generation.PRUNING_STREAMS, generation.PRUNING_STREAMS + most)])
+    assert all(before[1] <= after[0] for before, after in zip(used, used[1:], strict=False))
+    assert used[-1][1] <= generation.WHOLE_GENERATION
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("kind", [Lamarckian, Baldwinian])
+def test_what_a_population_learns_is_in_its_genomes_or_not(kind: type[Learning], recurrent: bool, threads: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
+    problem, config = Dataset(x, y, learning=kind(50, 0.05, batch_size=5)), npr.Settings(recurrent=recurrent)
+    population, born = (npr.Population(2, 1, 30, seed=1, settings=config) for _ in range(2))
+    if threads:
+        with ThreadPoolExecutor(threads) as executor:
+            best = population.evolve(problem, 1, executor=executor)
+    else:
+        best = population.evolve(problem, 1)
+    parameters = born.ask().columns.parameters
+    told = Dataset(x, y).evaluate(population._genomes)
+    assert (best.equals(born.ask()[int(population.fitness.argmax())])) is (kind is Baldwinian)
+    if kind is Lamarckian:
+        assert told.tobytes() == population.fitness.tobytes()
+        assert not np.array_equal(parameters, population._genomes.columns.parameters)
+    else:
+        assert (told < population.fitness).any()
+        assert np.array_equal(parameters, population._genomes.columns.parameters)
+
+
+def test_children_inherit_what_was_learned() -> None:
+    """Without mutation and crossover a later generation starts from the numbers that an earlier one ended with."""
+    still = npr.Settings(mutate_weights=0.0, bias_rate=0.0, add_node=0.0, add_connection=0.0, crossover=0.0)
+    found = []
+    for kind in (Lamarckian, Baldwinian):
+        population = npr.Population(2, 1, 10, seed=0, settings=still)
+        population.evolve(Dataset([[0.5, 1.0], [1.0, -1.0]], [0.3, 0.1], learning=kind(5, 0.01)), 6)
+        found.append(population.history.best)
+    assert (np.diff(found[0]) > 0.0).all() and np.ptp(found[1]) == 0.0
+
+
+def test_something_else_that_learns_says_whether_it_is_inherited() -> None:
+    class Odd:
+        learning = "a lot"
+
+        def evaluate(self, genomes: Genomes, seed: int, generation: int, first: int) -> np.ndarray:
+            raise AssertionError
+
+    with pytest.raises(AttributeError, match="inherits"):
+        batch.evaluate(Odd(), Genomes.pack([npr.Network.dense([2, 1], seed=0)]), 0, 0)
+
+
 def test_live_networks_see_what_was_learned() -> None:
     genomes = Genomes.pack([npr.Network.dense([2, 4, 1], seed=0)])
     net, before = genomes[0], genomes[0].parameters
@@ -102,9 +172,11 @@ def test_who_diverges_is_measured_as_born() -> None:
 
 def test_learning_is_a_frozen_value() -> None:
     one = Lamarckian(10, 0.05)
-    assert one == Lamarckian(10, 0.05) != Baldwinian(10, 0.05) and one.inherited and not Baldwinian(10).inherited
+    assert one == Lamarckian(10, 0.05) != Baldwinian(10, 0.05) and one.inherits and not Baldwinian(10).inherits
     assert isinstance(one, Lamarckian) and not isinstance(Baldwinian(1), Lamarckian)
     assert pickle.loads(pickle.dumps(one)) == one and {one: 1}[Lamarckian(10, 0.05)] == 1
+    assert Lamarckian(np.int64(10), np.float32(0.5), batch_size=np.uint8(3)) == Lamarckian(10, 0.5, batch_size=3)
+    assert type(Lamarckian(np.int64(10)).steps) is int
     assert "learning_rate=0.05" in repr(one) and repr(one).startswith("Lamarckian(")
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.steps = 3

@@ -133,7 +133,9 @@ def test_accuracy_of_classes() -> None:
 
 def test_classes_without_the_highest() -> None:
     assert Dataset([[1.0], [2.0]], [0, 1], "softmax_cross_entropy").n_outputs == 2
-    assert Dataset([[1.0], [2.0]], [0, 1], "softmax_cross_entropy", n_outputs=4).n_outputs == 4
+    for four in (4, np.int64(4), np.uint8(4)):
+        problem = Dataset([[1.0], [2.0]], [0, 1], "softmax_cross_entropy", n_outputs=four)
+        assert problem.n_outputs == 4 and type(problem.n_outputs) is int
 
 
 @pytest.mark.parametrize("measure", [None, "accuracy"])
@@ -175,7 +177,7 @@ def test_rows_are_one_step_for_recurrent_networks() -> None:
     (([[1.0]], [3], "softmax_cross_entropy", None, None, None, 2), ValueError, r"classes must be in \[0, 2\)"),
     (([[1.0]], [[1.0]], "mse", None, 3), TypeError, r"learning must be None, Lamarckian\(...\) or Baldwinian"),
     (([[1.0]], [[1.0]], "mse", None, None, "high"), TypeError, "solved_at must be a number"),
-    (([[1.0]], [[1.0]], "mse", None, None, None, 0), ValueError, "n_outputs must be None or an integer"),
+    (([[1.0]], [[1.0]], "mse", None, None, None, 0), ValueError, "n_outputs must be at least 1, got 0"),
 ])  # fmt: skip
 def test_mistakes_are_told(arguments: tuple, error: type, message: str) -> None:
     with pytest.raises(error, match=message) as caught:
@@ -250,6 +252,7 @@ def test_a_network_that_remembers_solves_recall_and_parity() -> None:
     (lambda: sequences.parity(17), ValueError, "length must be at most 16"),
     (lambda: sequences.flip_flop(11), ValueError, "length must be at most 10"),
     (lambda: sequences.temporal_xor(2.0), TypeError, "length must be an integer, got 2.0"),
+    (lambda: sequences.recall(True), TypeError, "delay must be an integer, got True"),
 ])  # fmt: skip
 def test_mistakes_of_sequence_tasks_are_told(call: object, error: type, message: str) -> None:
     with pytest.raises(error, match=message) as caught:

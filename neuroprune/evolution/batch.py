@@ -5,6 +5,7 @@ built-in type: what an executor itself raises is then a matter of the executor, 
 """
 
 import hashlib
+import inspect
 import pickle
 import threading
 import traceback
@@ -38,27 +39,31 @@ class Chunk(NamedTuple):
     generation: int
 
 
-def evaluate(problem: Any, genomes: Genomes, seed: int, generation: int, executor: Any = None,
-             tick: Callable[[int], Any] | None = None) -> np.ndarray:
+def evaluate(problem: Any, genomes: Genomes, seed: int, generation: int, executor: Any = None) -> np.ndarray:
     """Fitness of all networks of a generation.
 
     Parameters
     ----------
     problem : Problem or function
         A function `network -> float` gets each network as a copy of its own, whose `rng` is the stream (seed,
-        generation, index); what it changes is dropped. A Problem has `evaluate(genomes, seed, generation, first)`,
-        with `first` the index of its first network in the generation, and returns one number for each. It goes to
-        the workers as `pickle` or, where installed, cloudpickle packs it, and must not remember: threads share one,
-        and a worker may keep one that is packed larger than 100 kB. With an attribute `whole = True` a generation
-        is not cut. When `problem.learning.inherits`, what it writes to the parameters stays in `genomes`.
+        generation, index); what it changes is dropped. A Problem is any object with a method
+
+            evaluate(genomes, seed, generation, first) -> one number for each network, higher is better
+
+        which takes all four parameters by position. `genomes` is a sequence of Networks, the whole generation or a
+        chunk of it, whose first network is number `first` of the generation; `seed` and `generation` are integers.
+        The fitness of network i must not depend on the chunk: what it draws comes from the stream (seed, generation,
+        first + i), as `numpy.random.default_rng((seed, generation, first + i))` gives it. Optional attributes:
+        `whole = True`, and a generation is not cut; `learning`, None or an object whose `inherits` says whether the
+        weights and biases that `evaluate` writes to the networks stay in `genomes`.
+        It goes to the workers as `pickle` or, where installed, cloudpickle packs it, and must not remember: threads
+        share one, and a worker may keep one that is packed larger than 100 kB.
     genomes : Genomes
         Left as they are, apart from that.
     seed, generation : int
         Where the streams come from.
     executor : concurrent.futures.Executor, optional
         Threads, processes, `client.get_executor()` of a Dask cluster, loky, mpi4py. None: this thread.
-    tick : function, optional
-        Called with the number of networks that were evaluated since the last call.
 
     Returns
     -------
@@ -72,7 +77,8 @@ def evaluate(problem: Any, genomes: Genomes, seed: int, generation: int, executo
         process, its traceback is a note. Of several networks that fail it names the first. Also when a worker of a
         process pool died, or others were lost, and lost again, with the same chunk.
     TypeError
-        When the result is not a number, or a problem cannot be pickled.
+        When the problem does not take what it is called with, the result is not a number, or a problem cannot be
+        pickled.
 
     Examples
     --------
@@ -91,16 +97,18 @@ def evaluate(problem: Any, genomes: Genomes, seed: int, generation: int, executo
     if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "submit", None))):
         raise TypeError(f"executor must have submit as a concurrent.futures.Executor has, got {executor!r}: pass such "
                         "a one, or None")
+    _check_parameters(problem)
+    inherits = _inherits(problem)
     if not len(genomes):
         return np.zeros(0)
     if executor is None:
         # what it is given may be written to; all else of a genome is copied when a network is made of it
         own = genomes.columns._replace(parameters=genomes.columns.parameters.copy())
         own = Genomes(genomes.n_inputs, genomes.n_outputs, genomes.recurrent, genomes.default_code, own)
-        outcomes = [_measure(problem, Chunk(own, 0, seed, generation), tick)]
+        outcomes = [_measure(problem, Chunk(own, 0, seed, generation))]
     else:
-        outcomes = _spread(problem, genomes, seed, generation, executor, tick)
-    if _inherits(problem):
+        outcomes = _spread(problem, genomes, seed, generation, executor)
+    if inherits:
         learned = np.concatenate([learned for _, learned in outcomes])
         genomes.columns.parameters[_places(genomes)] = learned  # at once: never one half of a generation
     return np.concatenate([fitness for fitness, _ in outcomes])
@@ -108,7 +116,7 @@ def evaluate(problem: Any, genomes: Genomes, seed: int, generation: int, executo
 
 # One chunk, wherever it is
 
-def _measure(problem: Any, chunk: Chunk, tick: Callable[[int], Any] | None = None) -> tuple:
+def _measure(problem: Any, chunk: Chunk) -> tuple:
     """(fitness, the parameters afterwards where they are inherited)."""
     genomes = chunk.genomes
     count = len(genomes)
@@ -123,8 +131,6 @@ def _measure(problem: Any, chunk: Chunk, tick: Callable[[int], Any] | None = Non
             except (Exception, SystemExit) as error:
                 raise _failure(problem, error, who) from error
             fitness[i] = _number(value, who)
-            if tick is not None:
-                tick(1)
         return fitness, None
     last = chunk.first + count - 1
     who = f"networks {chunk.first} to {last}" if count > 1 else f"network {last}"
@@ -136,8 +142,6 @@ def _measure(problem: Any, chunk: Chunk, tick: Callable[[int], Any] | None = Non
     if fitness.dtype.kind not in "biuf" or fitness.shape != (count,):
         raise TypeError(f"{_name(problem)}.evaluate must return {count} numbers, one for each network, got an array "
                         f"of {fitness.dtype} with shape {fitness.shape} for {who}")
-    if tick is not None:
-        tick(count)
     return fitness.astype(np.float64), genomes.columns.parameters[_places(genomes)] if _inherits(problem) else None
 
 
@@ -174,7 +178,28 @@ def _name(problem: Any) -> str:
 
 def _inherits(problem: Any) -> bool:
     """Whether what a network learns goes into its genome."""
-    return bool(getattr(getattr(problem, "learning", None), "inherits", False))
+    learning = getattr(problem, "learning", None) if hasattr(problem, "evaluate") else None
+    return learning is not None and bool(learning.inherits)
+
+
+def _check_parameters(problem: Any) -> None:
+    """Refuse what cannot be called as it will be, where its parameters are known."""
+    is_problem = hasattr(problem, "evaluate")
+    called = problem.evaluate if is_problem else problem
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):  # of what is compiled
+        return
+    try:
+        signature.bind(*range(4 if is_problem else 1))
+    except TypeError:
+        bare = [one.replace(annotation=one.empty, default=one.empty) for one in signature.parameters.values()]
+        given = inspect.Signature(bare)
+        if is_problem:
+            raise TypeError(f"{_name(problem)}.evaluate must take (genomes, seed, generation, first) by position, got "
+                            f"evaluate{given}: give it these four parameters") from None
+        raise TypeError(f"a fitness function must take one network, got {_name(problem)}{given}: give it this one "
+                        "parameter, or bind the others with functools.partial") from None
 
 
 def _places(genomes: Genomes) -> np.ndarray:
@@ -231,8 +256,7 @@ def _trace(error: BaseException) -> str:
 
 # Over the workers
 
-def _spread(problem: Any, genomes: Genomes, seed: int, generation: int, executor: Any,
-            tick: Callable[[int], Any] | None) -> list[tuple]:
+def _spread(problem: Any, genomes: Genomes, seed: int, generation: int, executor: Any) -> list[tuple]:
     """Outcomes of all chunks, in order; an error when one failed."""
     bounds = cuts(len(genomes), genomes.nbytes, 0 if getattr(problem, "whole", False) else _workers(executor))
     send = _sender(problem, genomes, seed, generation, executor)
@@ -262,8 +286,6 @@ def _spread(problem: Any, genomes: Genomes, seed: int, generation: int, executor
                     outcomes[number] = outcome
                     if isinstance(outcome, Exception):
                         _cancel(pending, after=number)  # those before may fail, too: the first one is named
-                    elif tick is not None:
-                        tick(bounds[number][1] - bounds[number][0])
     except BrokenExecutor as error:  # from submit
         raise _broken(generation) from error
     finally:

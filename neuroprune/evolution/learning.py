@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from neuroprune import activations, kernels
+from neuroprune.network.create import count_of
 from neuroprune.network.gradient import MAX_BUFFER
 from neuroprune.network.optimizers import Optimizer, optimizer
 from neuroprune.network.run import tile_stride
@@ -13,6 +14,10 @@ from neuroprune.network.views import check_number
 
 if TYPE_CHECKING:
     from neuroprune.evolution.genomes import Genomes
+
+# Added to a network's index for the order of its mini-batches: the stream of the index itself bred the network, that
+# of 2^31 more prunes it.
+LEARNING_STREAMS = 2**30
 
 
 @dataclass(frozen=True)
@@ -43,26 +48,28 @@ class Learning:
     l2: float = 0.0
     clip_norm: float | None = None
 
-    inherited: ClassVar[bool] = False
+    inherits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _check_whole(self.steps, "steps")
-        if self.batch_size is not None:
-            _check_whole(self.batch_size, "batch_size")
+        for name in ("steps", "batch_size"):
+            if name == "steps" or self.batch_size is not None:
+                object.__setattr__(self, name, count_of(getattr(self, name), name, 1))
         optimizer(self.optimizer)
         for name, least in (("l1", "at least 0"), ("l2", "at least 0"), ("learning_rate", "positive"),
                             ("clip_norm", "positive")):
             value = getattr(self, name)
             if name == "clip_norm" and value is None:
                 continue
-            if check_number(value, name) < 0.0 or (least == "positive" and value == 0.0):
+            number = check_number(value, name)
+            if number < 0.0 or (least == "positive" and number == 0.0):
                 raise ValueError(f"{name} must be {least}, got {value!r}")
+            object.__setattr__(self, name, number)
 
     def arguments(self, rows: int) -> tuple[Any, ...]:
         """Steps, rate, rows of a batch, optimizer, its settings and the clip, as kernels.evaluate.learn takes them."""
         chosen = optimizer(self.optimizer)
-        return (int(self.steps), float(self.learning_rate), min(int(self.batch_size or rows), rows), chosen.code,
-                chosen.settings(self.l1, self.l2), float(self.clip_norm or 0.0))
+        return (self.steps, self.learning_rate, min(self.batch_size or rows, rows), chosen.code,
+                chosen.settings(self.l1, self.l2), self.clip_norm or 0.0)
 
     def check(self, genomes: "Genomes", rows: int, steps: int) -> None:
         """Refuse sequences whose every step would not fit in memory for the largest genome."""
@@ -74,10 +81,14 @@ class Learning:
                              f"backpropagation keeps every step, got {steps}: cut the sequences")
 
     def learn(self, genomes: "Genomes", columns: Any, first: int, last: int, x: np.ndarray, y: np.ndarray, loss: int,
-              stream: tuple[int, int, int]) -> None:
-        """Train genomes first..last-1 in these columns; stream is (seed, generation, population index of genome 0)."""
+              seed: int, generation: int, index: int) -> None:
+        """Train genomes first..last-1 in these columns; genome 0 is network number index of the generation.
+
+        The mini-batches of genome i are in the order of the stream (seed, generation, LEARNING_STREAMS + index + i).
+        """
         kernels.evaluate.learn(columns, activations.table(), genomes.n_inputs, genomes.n_outputs, genomes.recurrent,
-                               first, last, x, y, loss, *self.arguments(len(x)), *stream)
+                               first, last, x, y, loss, *self.arguments(len(x)), seed, generation,
+                               LEARNING_STREAMS + index)
 
 
 @dataclass(frozen=True)
@@ -85,8 +96,8 @@ class Lamarckian(Learning):
     """Every genome takes gradient steps on the problem's data, and its children inherit what it learned.
 
     Passed to a problem as `learning=`. The steps are those of `Network.train` and run inside the compiled batch; the
-    order of the mini-batches comes from the stream (seed, generation, index) of each genome. A genome whose training
-    does not stay finite keeps the numbers it had, and is measured with these.
+    order of the mini-batches of network i comes from the stream (seed, generation, 2^30 + i), which serves nothing
+    else. A genome whose training does not stay finite keeps the numbers it had, and is measured with these.
 
     Parameters are those of `Learning`: ``Lamarckian(steps, learning_rate=0.01, optimizer="adam", batch_size=None,
     l1=0.0, l2=0.0, clip_norm=None)``.
@@ -109,7 +120,7 @@ class Lamarckian(Learning):
     (True, True)
     """
 
-    inherited: ClassVar[bool] = True
+    inherits: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -128,10 +139,3 @@ class Baldwinian(Learning):
     >>> bool(XOR(learning=Baldwinian(100, 0.05)).evaluate(genomes)[0] > 3.9), bool(XOR().evaluate(genomes)[0] > 3.9)
     (True, False)
     """
-
-
-def _check_whole(value: Any, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")

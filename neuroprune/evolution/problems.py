@@ -16,6 +16,7 @@ from neuroprune import activations, kernels
 from neuroprune.evolution.genomes import Genomes, in_chunks
 from neuroprune.evolution.learning import Learning
 from neuroprune.network import losses
+from neuroprune.network.create import count_of
 from neuroprune.network.views import check_number
 
 MEASURES = ("accuracy",)
@@ -89,10 +90,8 @@ class Dataset:
         losses.code(self.loss)
         if self.n_outputs is None:
             width = _width(x, y, self.loss)
-        elif isinstance(self.n_outputs, (int, np.integer)) and self.n_outputs >= 1:
-            width = int(self.n_outputs)
         else:
-            raise ValueError(f"n_outputs must be None or an integer of at least 1, got {self.n_outputs!r}")
+            width = count_of(self.n_outputs, "n_outputs", 1)
         y = losses.targets_for(y, x.shape[:-1], width, self.loss)
         if self.measure is not None and self.measure not in MEASURES:
             raise ValueError(f"measure must be None or 'accuracy', got {self.measure!r}")
@@ -131,14 +130,14 @@ class Dataset:
         if learning is not None:
             learning.check(genomes, sequences, steps)
             work_size *= 1 + 3 * learning.steps
-            if not learning.inherited:
+            if not learning.inherits:
                 columns = columns._replace(parameters=columns.parameters.copy())
         out = np.empty(len(genomes))
 
         def work(start: int, stop: int) -> None:
             with np.errstate(all="ignore"):  # numbers that overflow give a fitness of NaN
                 if learning is not None:
-                    learning.learn(genomes, columns, start, stop, x, y, code, (seed, generation, first))
+                    learning.learn(genomes, columns, start, stop, x, y, code, seed, generation, first)
                 kernels.evaluate.dataset(columns, activations.table(), genomes.n_inputs, genomes.n_outputs,
                                          genomes.recurrent, start, stop, x, y, code, self._cuts, out)
 

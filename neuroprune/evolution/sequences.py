@@ -10,6 +10,7 @@ import numpy as np
 
 from neuroprune.evolution.learning import Learning
 from neuroprune.evolution.problems import Dataset
+from neuroprune.network.create import count_of
 
 SOLVED_AT = -0.01
 MOST_SEQUENCES = 65_536
@@ -38,7 +39,7 @@ def recall(delay: int = 2, length: int = 6, learning: Learning | None = None) ->
     >>> task.x[13].ravel().tolist(), task.y[13].ravel().tolist()
     ([1.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0])
     """
-    _check(delay, "delay", 1)
+    delay = count_of(delay, "delay", 1)
     x = _all((0.0, 1.0), length, least=delay + 1)
     y = np.zeros_like(x)
     y[:, delay:] = x[:, :-delay]
@@ -128,18 +129,11 @@ def flip_flop(length: int = 5, learning: Learning | None = None) -> Dataset:
 
 def _all(symbols: tuple[float, ...], length: Any, least: int) -> np.ndarray:
     """Every sequence of these symbols, (sequences, length, 1), counted up from the first symbol."""
-    _check(length, "length", least)
+    length = count_of(length, "length", least)
     most = next(n for n in range(1, 99) if len(symbols) ** (n + 1) > MOST_SEQUENCES)
     if length > most:
         raise ValueError(f"length must be at most {most}, as the task holds every sequence, got {length}")
-    return np.array(list(product(symbols, repeat=int(length))))[:, :, None]
-
-
-def _check(value: Any, name: str, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return np.array(list(product(symbols, repeat=length)))[:, :, None]
 
 
 def _dataset(x: np.ndarray, y: np.ndarray, learning: Learning | None) -> Dataset:
