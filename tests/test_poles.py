@@ -1,5 +1,6 @@
 """Balancing poles: the physics, the fitness, and that neither depends on who else is evaluated."""
 
+import copy
 import json
 import math
 import os
@@ -334,13 +335,31 @@ def test_problems_travel(problem: PoleBalancing) -> None:
     assert "limit" in repr(problem)
 
 
+def test_a_problem_that_tested_a_champion_travels_as_one_that_did_not() -> None:
+    """Its bytes tell workers whether they have it already."""
+    problem, champion = DoublePole(velocities=False), remembering()
+    fresh = pickle.dumps(problem)
+    verdict = problem.solved(champion, 1.0)
+    assert problem._tested and pickle.dumps(problem) == fresh
+    for other in (pickle.loads(fresh), copy.deepcopy(problem)):
+        assert other == problem and other._tested == [] and other.solved(champion, 1.0) is verdict
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    problem = DoublePole(limit=np.int64(30), angle=np.float32(0.5))
+    assert problem == DoublePole(limit=30, angle=0.5) and type(problem.limit) is int and type(problem.angle) is float
+    assert problem.steps(seeing(), np.uint8(9)) == 9
+    assert problem.generalization(seeing(), np.int32(5)) == problem.generalization(seeing(), 5)
+
+
 @pytest.mark.parametrize(("make", "kind", "words"), [
     (lambda: PoleBalancing(limit=0), ValueError, "at least 1, got 0"),
-    (lambda: PoleBalancing(limit=True), ValueError, "got True"),
-    (lambda: DoublePole(limit=2.5), ValueError, "got 2.5"),
+    (lambda: PoleBalancing(limit=True), TypeError, "limit must be an integer, got True"),
+    (lambda: DoublePole(limit=2.5), TypeError, "limit must be an integer, got 2.5"),
     (lambda: PoleBalancing(angle=13.0), ValueError, "within 12 degrees"),
-    (lambda: DoublePole(angle=math.nan), ValueError, "within 36 degrees"),
-    (lambda: DoublePole(angle="1"), ValueError, "got '1'"),
+    (lambda: DoublePole(angle=-36.1), ValueError, "within 36 degrees"),
+    (lambda: DoublePole(angle=math.nan), ValueError, "angle must be finite, got nan"),
+    (lambda: DoublePole(angle="1"), TypeError, "angle must be a number, got '1'"),
     (lambda: DoublePole(output="tanh"), ValueError, "'auto', 'signed', 'unit', got 'tanh'"),
     (lambda: DoublePole(velocities=1), TypeError, "True or False, got 1"),
     (lambda: DoublePole().evaluate(Genomes.pack([remembering()])), ValueError, "6 inputs and 1 output .* got 3 and 1"),

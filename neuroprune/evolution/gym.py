@@ -10,6 +10,7 @@ import numpy as np
 from neuroprune import activations, kernels, rng
 from neuroprune.evolution.genomes import Genomes
 from neuroprune.evolution.spaces import SCALINGS, action_of, observation_of
+from neuroprune.network.create import count_of
 
 if TYPE_CHECKING:
     from neuroprune.network.network import Network
@@ -89,9 +90,9 @@ class Gym:
 
     def __init__(self, env_id: str, episodes: int = 1, max_steps: int | None = None, vectorization: str = "auto",
                  same_episodes: bool = False, scaling: str = "linear", **options: Any) -> None:
-        _check_count(episodes, "episodes")
+        episodes = count_of(episodes, "episodes", 1)
         if max_steps is not None:
-            _check_count(max_steps, "max_steps")
+            max_steps = count_of(max_steps, "max_steps", 1)
         _check_choice(vectorization, VECTORIZATIONS, "vectorization")
         _check_choice(scaling, SCALINGS, "scaling")
         if not isinstance(same_episodes, bool):
@@ -165,8 +166,7 @@ class Gym:
         -------
         array (episodes,), float64
         """
-        episodes = self.episodes if episodes is None else episodes
-        _check_count(episodes, "episodes")
+        episodes = self.episodes if episodes is None else count_of(episodes, "episodes", 1)
         seeds = _seeds(_integer(seed), 0, 0, episodes)
         genomes = Genomes.pack([net])
         if self.whole:
@@ -478,11 +478,6 @@ def _last(kept: list[Any]) -> Any:
 def _picture(env: Any, frames: list[np.ndarray] | None) -> None:
     if frames is not None:
         frames.append(env.render())
-
-
-def _check_count(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def _check_choice(value: str, choices: tuple[str, ...], name: str) -> None:

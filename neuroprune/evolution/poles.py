@@ -9,6 +9,8 @@ import numpy as np
 
 from neuroprune import activations, kernels
 from neuroprune.evolution.genomes import Genomes, in_chunks
+from neuroprune.network.create import count_of
+from neuroprune.network.views import check_number
 
 if TYPE_CHECKING:
     from neuroprune.network.network import Network
@@ -82,8 +84,9 @@ class PoleBalancing:
     _poles = 1
 
     def __post_init__(self) -> None:
-        _check_limit(self.limit)
-        if not isinstance(self.angle, int | float) or not abs(self.angle) <= self._tilt:
+        object.__setattr__(self, "limit", count_of(self.limit, "limit", 1))
+        object.__setattr__(self, "angle", check_number(self.angle, "angle"))
+        if abs(self.angle) > self._tilt:
             raise ValueError(f"angle must be within {self._tilt:g} degrees of upright, got {self.angle!r}: "
                              "pass one such as 1.0")
         if self.output not in OUTPUTS:
@@ -129,7 +132,7 @@ class PoleBalancing:
         >>> PoleBalancing().steps(npr.Network.from_connections(4, 1, [(2, 4, 20.0)]))
         45
         """
-        _check_limit(limit)
+        limit = count_of(limit, "limit", 1)
         nothing = np.zeros(1, np.int64)
         return int(self._run(Genomes.pack([net]), nothing, nothing, self._start(), limit)[0][0])
 
@@ -250,6 +253,9 @@ class DoublePole(PoleBalancing):
             object.__setattr__(self, "angle", 1.0 if self.velocities else 4.5)
         super().__post_init__()
 
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_tested": []}  # a worker needs no champion, and tells problems apart by their bytes
+
     @property
     def n_inputs(self) -> int:
         """Numbers that the network sees."""
@@ -297,7 +303,7 @@ class DoublePole(PoleBalancing):
         >>> DoublePole().generalization(net, limit=30)
         551
         """
-        _check_limit(limit)
+        limit = count_of(limit, "limit", 1)
         starts = np.array([(*corner, 0.0, 0.0) for corner in itertools.product(*(
             [width * (place - 0.5) for place in GRID] for width in GRIDS))])
         lasted, _ = self._run(Genomes.pack([net]), np.zeros(len(starts), np.int64), np.arange(len(starts)), starts,
@@ -312,9 +318,3 @@ class DoublePole(PoleBalancing):
             return super()._fitness(lasted, moved)
         still = np.where(lasted < kernels.poles.WINDOW, 0.0, 0.75 / np.maximum(moved, STILLEST))
         return 0.1 * lasted / self.limit + 0.9 * still
-
-
-def _check_limit(limit: int) -> None:
-    """Refuse numbers of actions that are not positive integers."""
-    if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 1:
-        raise ValueError(f"limit must be a whole number of actions, at least 1, got {limit!r}: pass one such as 1000")
