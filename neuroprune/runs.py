@@ -4,6 +4,7 @@ A folder holds run.json (task, seed, versions), settings.json, checkpoint.npz, h
 and, when the run is done, pictures.
 """
 
+import difflib
 import json
 import platform
 import re
@@ -110,7 +111,7 @@ def task_of(run: Run) -> Task:
         return Task(XOR(learning), {}, lambda net: {})
     if run.task == "pole":
         return Task(PoleBalancing(), {}, lambda net: {})
-    if run.task.startswith("double-pole"):
+    if run.task in ("double-pole", "double-pole-hidden"):
         problem = DoublePole(velocities=run.task != "double-pole-hidden")
         return Task(problem, {"recurrent": True} if problem.recurrent else {},
                     lambda net: {"generalization": f"{problem.generalization(net)} of 625 starts"})
@@ -124,15 +125,26 @@ def task_of(run: Run) -> Task:
         problem = Gym(run.task, episodes=EPISODES)
     except ModuleNotFoundError as error:  # of an id such as module:id
         raise ValueError(f"{run.task}: {error}") from None
+    except ImportError as error:  # without gymnasium
+        raise ImportError(f"{error}{_nearest(run.task, list(GENERATIONS), ', or ')}") from None
     except ValueError as error:
+        from gymnasium import registry
+
+        hint = "" if run.task in registry else _nearest(run.task, [*GENERATIONS, *registry], ", ")
         raise ValueError(f"TASK must be one of {', '.join(GENERATIONS)} or the id of a gymnasium environment: "
-                         f"{error}") from None
+                         f"{error}{hint}") from None
 
     def play(net: "Network") -> dict[str, str]:
         returns = problem.play(net, TEST_EPISODES, run.seed + 1)
         return {f"{TEST_EPISODES} new episodes": f"return {returns.mean():.4g}, from {returns.min():.4g}"}
 
     return Task(problem, {}, play)
+
+
+def _nearest(task: str, known: list[str], before: str) -> str:
+    """The question whether the task of the nearest name was meant, or nothing when none is near."""
+    near = difflib.get_close_matches(task, known, 1)
+    return f"{before}did you mean {near[0]!r}?" if near else ""
 
 
 def settings_of(path: Path | None, task: Task) -> Settings:

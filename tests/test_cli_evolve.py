@@ -51,8 +51,12 @@ def assert_same_files(*names: str) -> None:
 @pytest.mark.parametrize(("command", "message"), [
     ("evolve", "evolve must have either a TASK or --resume FOLDER, got neither"),
     ("evolve xor --resume done", "evolve must have either a TASK or --resume FOLDER, got both"),
-    ("evolve xorr", "TASK must be one of xor, pole, double-pole, double-pole-hidden, digits or the id of a gymnasium "
-                    "environment: env_id must name a registered environment"),
+    ("evolve zzz", "TASK must be one of xor, pole, double-pole, double-pole-hidden, digits or the id of a gymnasium "
+                   "environment: env_id must name a registered environment"),
+    ("evolve xorr", "got 'xorr', did you mean 'xor'?"),
+    ("evolve double-pole-hiden", "got 'double-pole-hiden', did you mean 'double-pole-hidden'?"),
+    ("evolve double-pole2", "got 'double-pole2', did you mean 'double-pole'?"),
+    ("evolve Cartpole-v1", "got 'Cartpole-v1', did you mean 'CartPole-v1'?"),
     ("evolve no_such_module:Thing-v0", "no_such_module:Thing-v0: No module named 'no_such_module'"),
     ("evolve xor --generations 0", "--generations: must be an integer of at least 1, got '0'"),
     ("evolve xor --size 1", "--size: must be an integer of at least 2, got '1'"),
