@@ -118,6 +118,8 @@ def test_saving_changes_nothing(tmp_path):
 def test_a_plan_is_frozen_and_checked(tmp_path):
     plan = Checkpoint(tmp_path / "a.npz")
     assert plan == Checkpoint(tmp_path / "a.npz", 1, None) and hash(plan) == hash(Checkpoint(tmp_path / "a.npz"))
+    by_numpy = Checkpoint(tmp_path / "a.npz", np.int64(2), np.float32(0.5))
+    assert by_numpy == Checkpoint(tmp_path / "a.npz", 2, 0.5) and type(by_numpy.generations) is int
     with pytest.raises(FrozenInstanceError):
         plan.generations = 3
     for arguments, error, words in (
@@ -126,7 +128,7 @@ def test_a_plan_is_frozen_and_checked(tmp_path):
             ({"path": tmp_path / "no" / "a.npz"}, FileNotFoundError, "make it first"),
             ({"path": 5}, TypeError, "PathLike"), ({"path": None}, TypeError, "PathLike"),
             ({"generations": 0}, ValueError, "generations"), ({"generations": -1}, ValueError, "generations"),
-            ({"generations": True}, ValueError, "generations"), ({"generations": 1.5}, ValueError, "generations"),
+            ({"generations": True}, TypeError, "generations"), ({"generations": 1.5}, TypeError, "generations"),
             ({"minutes": -1.0}, ValueError, "minutes"), ({"minutes": np.nan}, ValueError, "minutes"),
             ({"minutes": "1"}, TypeError, "minutes"), ({"minutes": True}, TypeError, "minutes")):
         with pytest.raises(error, match=words) as caught:

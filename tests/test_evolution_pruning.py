@@ -1,10 +1,12 @@
 """Sparsity over generations: along a ramp, and steered by the population's mean size."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import neuroprune as npr
+from bridge import assert_one_sentence
 
 
 def test_the_ramp_rises_from_its_start_to_the_target_and_stays() -> None:
@@ -55,10 +57,9 @@ def test_the_level_follows_the_mean() -> None:
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"target_sparsity": -0.1}, r"target_sparsity must be in \[0, 1\], got -0.1"),
-    ({"target_sparsity": float("nan")}, "target_sparsity must be in"),
-    ({"target_sparsity": 0.5, "interval": 0}, "interval must be an integer of at least 1, got 0"),
-    ({"target_sparsity": 0.5, "ramp_generations": 1.5}, "ramp_generations must be an integer"),
-    ({"target_sparsity": 0.5, "start_generation": -1}, "start_generation must be an integer of at least 0"),
+    ({"target_sparsity": float("nan")}, "target_sparsity must be finite, got nan"),
+    ({"target_sparsity": 0.5, "interval": 0}, "interval must be at least 1, got 0"),
+    ({"target_sparsity": 0.5, "start_generation": -1}, "start_generation must be at least 0"),
     ({"target_sparsity": 0.5, "regrow_fraction": 1.1}, r"regrow_fraction must be in \[0, 1\]"),
     ({"target_sparsity": 0.5, "method": "snap"}, "did you mean 'snip'"),
 ])
@@ -70,8 +71,31 @@ def test_generation_pruning_refuses(options: dict, message: str) -> None:
 @pytest.mark.parametrize(("options", "message"), [
     ({"target_sparsity": 1.5}, "target_sparsity must be in"),
     ({"target_sparsity": 0.5, "tolerance": -0.1}, "tolerance must be at least 0"),
-    ({"target_sparsity": 0.5, "adjust_rate": float("inf")}, "adjust_rate must be at least 0 and finite"),
+    ({"target_sparsity": 0.5, "adjust_rate": float("inf")}, "adjust_rate must be finite, got inf"),
 ])
 def test_adaptive_pruning_refuses(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         npr.AdaptivePruning(**options)
+
+
+@pytest.mark.parametrize(("kind", "options", "message"), [
+    (npr.GenerationPruning, {"ramp_generations": 1.5}, "ramp_generations must be an integer, got 1.5"),
+    (npr.GenerationPruning, {"interval": True}, "interval must be an integer, got True"),
+    (npr.GenerationPruning, {"target_sparsity": "0.5"}, "target_sparsity must be a number, got '0.5'"),
+    (npr.GenerationPruning, {"regrow_fraction": None}, "regrow_fraction must be a number, got None"),
+    (npr.AdaptivePruning, {"target_sparsity": "0.5"}, "target_sparsity must be a number, got '0.5'"),
+    (npr.AdaptivePruning, {"tolerance": [0.1]}, r"tolerance must be a number, got \[0.1\]"),
+    (npr.AdaptivePruning, {"adjust_rate": "fast"}, "adjust_rate must be a number, got 'fast'"),
+])
+def test_other_types_are_refused(kind: type, options: dict, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{message}$") as caught:
+        kind(**{"target_sparsity": 0.5} | options)
+    assert_one_sentence(caught)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    pruning = npr.GenerationPruning(np.float32(0.5), np.int64(1), np.uint8(2), np.int16(3), regrow_fraction=np.int64(0))
+    assert pruning == npr.GenerationPruning(0.5, 1, 2, 3) and pruning.sparsity(4) == 0.5
+    assert {type(value) for value in (pruning.start_generation, pruning.interval, pruning.ramp_generations)} == {int}
+    adaptive = npr.AdaptivePruning(np.float64(0.5), np.float32(0.25), np.int64(0))
+    assert adaptive == npr.AdaptivePruning(0.5, 0.25, 0.0) and type(adaptive.adjust_rate) is float

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroprune.evolution import files
+from neuroprune.network.create import count_of
 from neuroprune.network.views import check_number
 
 if TYPE_CHECKING:
@@ -50,9 +51,8 @@ class Checkpoint:
         if not Path(self.path).parent.is_dir():
             raise FileNotFoundError(f"a checkpoint needs a folder that exists, got {str(Path(self.path).parent)!r}: "
                                     "make it first")
-        if self.generations is not None and (isinstance(self.generations, bool) or not isinstance(self.generations, int)
-                                             or self.generations < 1):
-            raise ValueError(f"generations must be an integer of at least 1 or None, got {self.generations!r}")
+        if self.generations is not None:
+            object.__setattr__(self, "generations", count_of(self.generations, "generations", 1))
         if self.minutes is not None and check_number(self.minutes, "minutes") < 0.0:
             raise ValueError(f"minutes must be at least 0, got {self.minutes}")
 

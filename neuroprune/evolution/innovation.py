@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from neuroprune.network.create import count_of
+
 
 class Innovations:
     """Ids of the nodes that splits made, by (source id, target id, occurrence).
@@ -27,9 +29,7 @@ class Innovations:
     """
 
     def __init__(self, next_id: int = 0) -> None:
-        if isinstance(next_id, bool) or not isinstance(next_id, (int, np.integer)) or next_id < 0:
-            raise ValueError(f"next_id must be an integer of at least 0, got {next_id!r}")
-        self.next_id = int(next_id)
+        self.next_id = count_of(next_id, "next_id", 0)
         self._ids: dict[tuple[int, int], list[int]] = {}
 
     def name(self, source: int, target: int, present: np.ndarray) -> int:

@@ -15,6 +15,7 @@ from neuroprune import activations
 from neuroprune.evolution import program
 from neuroprune.evolution.innovation import Innovations
 from neuroprune.network import prune as pruning
+from neuroprune.network.create import count_of
 from neuroprune.network.graph import MAX_CONNECTIONS
 from neuroprune.network.network import Network
 from neuroprune.network.views import check_column, check_number
@@ -369,8 +370,7 @@ class Regrow(Operator):
     count: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.count, bool) or not isinstance(self.count, (int, np.integer)) or self.count < 0:
-            raise ValueError(f"count must be an integer of at least 0, got {self.count!r}")
+        object.__setattr__(self, "count", count_of(self.count, "count", 0))
 
     def rows(self, choices: list[int]) -> list[list]:
         return [["REGROW", min(self.count, MAX_CONNECTIONS)]]

@@ -5,9 +5,12 @@ Both work in any evolutionary loop: they say the sparsity, `Network.prune_to_spa
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
+from neuroprune.network.create import count_of
 from neuroprune.network.prune import PruneResult, prune_evolutionary
+from neuroprune.network.views import check_number
 from neuroprune.pruning import saliency
 
 if TYPE_CHECKING:
@@ -52,12 +55,9 @@ class GenerationPruning:
     regrow_fraction: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_share(self.target_sparsity, "target_sparsity")
-        _check_share(self.regrow_fraction, "regrow_fraction")
+        _check_numbers(self, ("target_sparsity", "regrow_fraction"), 1.0)
         for name, least in (("start_generation", 0), ("interval", 1), ("ramp_generations", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+            object.__setattr__(self, name, count_of(getattr(self, name), name, least))
         saliency.scorer(self.method)
 
     def fires(self, generation: int) -> bool:
@@ -108,10 +108,8 @@ class AdaptivePruning:
     adjust_rate: float = 0.02
 
     def __post_init__(self) -> None:
-        _check_share(self.target_sparsity, "target_sparsity")
-        for name in ("tolerance", "adjust_rate"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        _check_numbers(self, ("target_sparsity",), 1.0)
+        _check_numbers(self, ("tolerance", "adjust_rate"), inf)
 
     def next_level(self, level: float, mean: float, baseline: float) -> float | None:
         """The level that every network is pruned to now, or None when nothing is to be done.
@@ -130,6 +128,10 @@ class AdaptivePruning:
         return min(max(moved, 0.0), self.target_sparsity)
 
 
-def _check_share(value: float, name: str) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")
+def _check_numbers(pruning: GenerationPruning | AdaptivePruning, names: tuple[str, ...], most: float) -> None:
+    """Make these attributes finite floats from 0 to most."""
+    for name in names:
+        value = check_number(getattr(pruning, name), name)
+        if not 0.0 <= value <= most:
+            raise ValueError(f"{name} must be {'at least 0' if most == inf else f'in [0, {most:g}]'}, got {value}")
+        object.__setattr__(pruning, name, value)
