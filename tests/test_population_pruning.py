@@ -1,4 +1,4 @@
-"""Pruning as a population grows: after reproduction, before evaluation, elites too, from baselines that are inherited."""
+"""Pruning as a population grows: after reproduction, before evaluation, elites too, from inherited baselines."""
 
 import numpy as np
 import pytest
