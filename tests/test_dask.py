@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import warnings
+from concurrent.futures import wait
 from types import SimpleNamespace
 
 import numpy as np
@@ -152,19 +153,22 @@ def test_a_worker_that_kills_itself_costs_a_retry(executor, tmp_path, index):
 
 
 @pytest.mark.parametrize("inherits", [False, True])
-def test_a_worker_killed_from_outside_in_mid_generation(executor, client, inherits):
+def test_a_worker_killed_from_outside_in_mid_generation(monkeypatch, executor, client, inherits):
     """What it had done and what it was doing is done again, learning too."""
     here, there, problem = f.population(40), f.population(40), f.Learner(inherits)
     problem.pause = 0.02
     victim, killed = min(client.run(os.getpid).values()), []
 
-    def kill(count):
-        if not killed:  # one chunk is there, seven are not
+    def kill(*arguments):
+        found = wait(*arguments)
+        if not killed:  # one chunk is there or two, the others are not
             os.kill(victim, signal.SIGKILL)
-            killed.append(count)
+            killed.append(len(found.not_done))
+        return found
 
-    fitness = batch.evaluate(problem, there, 2, 1, executor, kill)
-    assert killed and victim not in client.run(os.getpid).values()
+    monkeypatch.setattr(batch, "wait", kill)
+    fitness = batch.evaluate(problem, there, 2, 1, executor)
+    assert killed[0] > 0 and victim not in client.run(os.getpid).values()
     assert fitness.tobytes() == batch.evaluate(problem, here, 2, 1).tobytes()
     assert here.columns.parameters.tobytes() == there.columns.parameters.tobytes()
 
