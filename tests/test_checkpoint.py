@@ -53,8 +53,14 @@ def test_every_so_many_generations_and_at_the_end(monkeypatch, tmp_path, every, 
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_a_path_saves_after_every_generation(monkeypatch, tmp_path, kind):
-    assert saved_at(monkeypatch, fresh(), 3, kind(tmp_path / "a.npz")) == [1, 2, 3]
+def test_a_path_saves_every_ten_seconds(monkeypatch, tmp_path, kind):
+    clock = Clock(monkeypatch)
+
+    def later(population):
+        clock.now += 5.0
+
+    # the clock stands at 0, 5, 10, ... when a generation ends, and starts anew at each saving
+    assert saved_at(monkeypatch, fresh(), 6, kind(tmp_path / "a.npz"), later) == [3, 5, 6]
 
 
 def test_by_time(monkeypatch, tmp_path):
@@ -211,7 +217,7 @@ def kill(source, target):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 os.replace = kill
-population.evolve(npr.XOR(), 9, checkpoint=sys.argv[1])
+population.evolve(npr.XOR(), 9, checkpoint=npr.Checkpoint(sys.argv[1], generations=1))
 """
 
 

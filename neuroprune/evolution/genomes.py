@@ -116,9 +116,9 @@ class Genomes(Sequence):
         code = columns.code[node:node + n]
         graph = Graph(self.n_inputs, self.n_outputs, columns.ids[node:node + n], columns.incoming[node:node + n + 1],
                       columns.source[edge:edge + e], columns.delayed[edge:edge + e] if self.recurrent else None)
-        return create.over(graph, self._block(i).copy() if parameters is None else parameters,
-                           code if parameters is not None else code.copy(), self.default_code, int(columns.baseline[i]) or None,
-                           seed)
+        if parameters is None:
+            parameters, code = self._block(i).copy(), code.copy()
+        return create.over(graph, parameters, code, self.default_code, int(columns.baseline[i]) or None, seed)
 
     def take(self, indices: Any) -> "Genomes":
         """A compact copy of the genomes of these indices, which may repeat."""
