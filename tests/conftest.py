@@ -8,6 +8,7 @@ want of it names torch. With `NEUROPRUNE_REQUIRE_TORCH=1` such a skip is a failu
 """
 
 import os
+import signal
 from collections.abc import Generator
 from types import ModuleType
 from typing import TypeVar
@@ -38,6 +39,12 @@ def _is_on(variable: str) -> bool:
 def torch() -> ModuleType:
     """The module torch; the test skips where it is not installed."""
     return pytest.importorskip("torch", reason="torch is not installed: pip install torch")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C, which some tests send, reach this process: what a shell starts in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
