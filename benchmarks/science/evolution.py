@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
         runs.append(solve(task, seed, task.cap))
         print(f"seed {seed}: {runs[-1]}", file=sys.stderr, flush=True)
     solved = sum(run["solved"] for run in runs)
-    command = f"python -m benchmarks.science.evolution {options.task}"
+    command = f"python -m benchmarks.science.evolution {options.task} --size {task.size}"
     text = (f"`{command}`: {solved} of {len(runs)} runs solved, seeds {options.first} to "
             f"{options.first + len(runs) - 1}, populations of {task.size}.\n\n{table(runs)}\n\nPublished: "
             f"{task.published}.\n")

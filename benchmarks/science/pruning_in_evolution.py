@@ -3,7 +3,8 @@
 Studies are "digits", "digits-lamarckian", "double-pole" and "double-pole-hidden". In each, populations evolve without
 pruning, with half of all that a lineage grows pruned (at once, and along a ramp), and toward few connections as a
 second objective; of a Pareto front the fittest network counts. Poles have the settings that ship, and a run ends when
-they are balanced, under pruning not before half is pruned. Digits have 64 inputs and so smaller weights and steps.
+they are balanced, under pruning not before half is pruned. Digits have 64 inputs and so smaller weights and steps. No
+mutation removes connections in any of them, so that the Pareto objective can only restrain growth.
 """
 
 import argparse
