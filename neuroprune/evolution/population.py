@@ -231,7 +231,8 @@ class Population:
             `network.rng`; what it changes is dropped. A Problem evaluates all at once, see `npr.Dataset`; one of your
             own is an object with a method `evaluate(genomes, seed, generation, first)` that returns a float64 array,
             higher being better, one number for each network of the sequence `genomes`, which begins with network
-            number `first` of the population.
+            number `first` of the population. It may have `n_inputs`, `n_outputs`, `recurrent`, and `solved_at`, a
+            fitness, or `solved(network, fitness)`, which is asked about the champion of every species.
         generations : int
             How many more, at least 0.
         target : float, optional
