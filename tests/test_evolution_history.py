@@ -200,3 +200,7 @@ def test_to_frame_without_pandas(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="to_frame needs pandas, which is not installed: pip install pandas"):
         evolved(1).history.to_frame()
+
+
+def test_columns_are_found_by_completion():
+    assert set(COLUMNS) <= set(dir(EvolutionHistory()))

@@ -166,3 +166,8 @@ def test_settings_reach_the_networks():
     kinds = {node.kind: node.activation for net in population.ask() for node in net.nodes}
     assert kinds["hidden"] == "relu" and kinds["output"] == "sigmoid"
     assert all(net.graph.recurrent for net in population.ask())
+
+
+def test_an_unknown_keyword_is_named_with_the_nearest():
+    with pytest.raises(ValueError, match="got 'add_nodes': did you mean 'add_node'"):
+        Settings(add_nodes=0.1)

@@ -523,3 +523,9 @@ def test_growth_refuses():
     ):
         with pytest.raises(error, match=message):
             plot.growth(networks, **options)
+
+
+@pytest.mark.parametrize("draw", [plot.fitness, plot.species, plot.complexity])
+def test_a_population_instead_of_its_history_is_refused(draw):
+    with pytest.raises(TypeError, match="got Population: pass population.history"):
+        draw(npr.Population(2, 1, size=5, seed=0))

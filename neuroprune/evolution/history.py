@@ -72,6 +72,9 @@ class EvolutionHistory:
             raise AttributeError(f"a history has the columns {', '.join(COLUMNS)} and species_sizes, got {name!r}")
         return _column(self._generations.table[:, COLUMNS.index(name)], name in INTEGERS)
 
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *COLUMNS]
+
     @property
     def last(self) -> dict[str, float]:
         """The row of the last generation."""

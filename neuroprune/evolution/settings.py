@@ -109,6 +109,10 @@ class Settings:
     survival: float = 0.2
     tournament: int = 1
 
+    def __new__(cls, *_: Any, **values: Any) -> "Settings":
+        _check_names(values)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         if isinstance(self.activations, str) or not isinstance(self.activations, Iterable):
             raise TypeError(f"activations must be a tuple of names, got {self.activations!r}")
@@ -172,10 +176,15 @@ class Settings:
         """Settings from a mapping of names to values."""
         if not isinstance(values, dict):
             raise ValueError(f"settings must be a mapping of names to values, got {type(values).__name__}")
-        known = [one.name for one in fields(cls)]
-        for name in values:
-            if name not in known:
-                near = difflib.get_close_matches(str(name), known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
-                raise ValueError(f"settings must have known names, got {name!r}: {hint}")
+        _check_names(values)
         return cls(**values)
+
+
+def _check_names(names: Iterable[Any]) -> None:
+    """Refuse names that are no setting, and say the nearest one."""
+    known = [one.name for one in fields(Settings)]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
+            raise ValueError(f"settings must have known names, got {name!r}: {hint}")

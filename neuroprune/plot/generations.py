@@ -336,6 +336,8 @@ def front(points: np.ndarray) -> np.ndarray:
 
 
 def _check_history(history: "EvolutionHistory") -> None:
+    if not hasattr(history, "species_sizes"):
+        raise TypeError(f"history must be an EvolutionHistory, got {type(history).__name__}: pass population.history")
     if not len(history.generation):
         raise ValueError("history must have at least one generation, got none: call population.evolve first")
 
