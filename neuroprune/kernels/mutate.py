@@ -431,9 +431,37 @@ def regrow(genome, n_inputs, n_outputs, count, state):
         return
     ranks = sample(before[n], count, state)
     targets, sources = structure.free_slots(incoming, genome.source[:e].copy(), lowest, before, ranks)
+    weights = np.empty(count)
     for i in range(count):
-        late = genome.delayed.size > 0 and (sources[i] >= targets[i] or sources[i] >= n - n_outputs)
-        insert_edge(genome, np.int64(sources[i]), np.int64(targets[i]), NEW_WEIGHT * (2.0 * uniform(state) - 1.0), late)
+        weights[i] = NEW_WEIGHT * (2.0 * uniform(state) - 1.0)
+    _merge(genome, n_outputs, targets, sources, weights)
+
+
+@jit
+def _merge(genome, n_outputs, targets, sources, weights):
+    """Put in connections that are sorted by (target, source) and fit the order, in one pass from the end."""
+    incoming, source, weight, delayed = genome.incoming, genome.source, genome.weight, genome.delayed
+    n, edge, i = genome.size[0], genome.size[1] - 1, sources.size - 1
+    place = genome.size[1] + sources.size
+    genome.size[1] = place
+    genome.size[4] = 1
+    for node in range(n - 1, -1, -1):
+        first = incoming[node]
+        incoming[node + 1] = place
+        while edge >= first or (i >= 0 and targets[i] == node):
+            place -= 1
+            if i >= 0 and targets[i] == node and (edge < first or source[edge] < sources[i]):
+                source[place] = sources[i]
+                weight[place] = weights[i]
+                if delayed.size > 0:
+                    delayed[place] = sources[i] >= node or sources[i] >= n - n_outputs
+                i -= 1
+            else:
+                source[place] = source[edge]
+                weight[place] = weight[edge]
+                if delayed.size > 0:
+                    delayed[place] = delayed[edge]
+                edge -= 1
 
 
 @jit
