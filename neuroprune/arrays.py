@@ -161,6 +161,15 @@ def cast(array: Any, reference: Any) -> Any:
     return library(array).astype(array, reference.dtype, copy=False)
 
 
+def double(array: Any) -> Any:
+    """Return the array as float64."""
+    if _is_torch(array):
+        return array.to(sys.modules["torch"].float64)
+    if _is_numpy(array):
+        return np.asarray(array, dtype=np.float64)
+    return library(array).astype(array, library(array).float64, copy=False)
+
+
 def detach(array: Any) -> Any:
     """Return the array without the history that automatic differentiation keeps (torch); others as they are."""
     return array.detach() if _is_torch(array) else array

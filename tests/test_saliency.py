@@ -25,7 +25,8 @@ NUMBERS = st.floats(-1e6, 1e6, width=32)
 
 def all_signals(gradient):
     """What the scorers of the table may ask for; each takes what it needs."""
-    return {"gradient": gradient, "rng": 11}
+    return {"gradient": gradient, "rng": 11, "movement": gradient, "input_norm": gradient, "hessian_gradient": gradient,
+            "inverse_hessian_diagonal": abs(gradient) + 1, "squared_gradient": gradient * gradient}
 
 
 @st.composite
@@ -38,15 +39,20 @@ def weights_and_gradients(draw):
 
 
 def test_the_table() -> None:
-    assert NAMES == ["gradient", "magnitude", "magnitude_l2", "random", "snip", "taylor"]
     needs = {name: saliency.requires(name) for name in NAMES}
     assert needs == {
+        "fisher": ("squared_gradient",),
         "gradient": ("gradient",),
+        "grasp": ("hessian_gradient",),
         "magnitude": (),
         "magnitude_l2": (),
+        "movement": ("movement",),
+        "obs_diagonal": ("inverse_hessian_diagonal",),
         "random": ("rng",),
         "snip": ("gradient",),
+        "synflow": ("gradient",),
         "taylor": ("gradient",),
+        "wanda": ("input_norm",),
     }
     for name, function in saliency.SCORERS.items():
         assert function.__name__ == name and function.__doc__ and inspect.isfunction(function)

@@ -7,6 +7,7 @@ function of the same form is a method as well.
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -46,6 +47,63 @@ def taylor(weight: Any, *, gradient: Any) -> Any:
     return (weight * gradient) ** 2
 
 
+def movement(weight: Any, *, movement: Any) -> Any:
+    """S, signed: the accumulated `-w dL/dw`, positive where training moved the weight away from zero.
+
+    Sanh et al. 2020, https://arxiv.org/abs/2005.07683, eq. 3: S <- S - lr dL/dW W. Weights that move towards zero go
+    first, whatever their size.
+    """
+    return movement
+
+
+def wanda(weight: Any, *, input_norm: Any) -> Any:
+    """|w| ||x||, x the input that the weight multiplies, its L2 norm taken over all samples.
+
+    Sun et al. 2024, https://arxiv.org/abs/2306.11695, eq. 1. They compare inside each output row, which
+    `npr.prune_tensors` does by default for this scorer; `npr.masks.sparse(scores, sparsity, groups="row")` does it for
+    one matrix. `input_norm` has one number per input: (in,) for a weight (out, in), (E,) for a graph.
+    """
+    return abs(weight) * input_norm
+
+
+def obs_diagonal(weight: Any, *, inverse_hessian_diagonal: Any) -> Any:
+    """w^2 / [H^-1]_jj, twice the loss increase when one weight goes and the others adapt.
+
+    Hassibi & Stork 1993 (optimal brain surgeon, eq. 5), with one Hessian of the layer's inputs per row as in Frantar
+    & Alistarh 2023 (https://arxiv.org/abs/2301.00774). Every entry of `inverse_hessian_diagonal` is positive.
+    """
+    if arrays.size(weight) and bool(arrays.library(weight).min(inverse_hessian_diagonal) <= 0):
+        raise ValueError("signal 'inverse_hessian_diagonal' must be positive everywhere, got a number of 0 or less: "
+                         "add damping to the Hessian before inverting it")
+    return weight * weight / inverse_hessian_diagonal
+
+
+def fisher(weight: Any, *, squared_gradient: Any) -> Any:
+    """w^2 F, F the diagonal of the empirical Fisher information: the accumulated or mean squared gradient.
+
+    Theis et al. 2018, https://arxiv.org/abs/1801.05787, eq. 6, without the factor 1/2. The signal is at least 0.
+    """
+    return weight * weight * squared_gradient
+
+
+def synflow(weight: Any, *, gradient: Any) -> Any:
+    """|w dR/dw|, R the synaptic flow: the sum of the outputs of the network of |w| on an input of ones.
+
+    Tanaka et al. 2020, https://arxiv.org/abs/2006.05467, eq. 2. `gradient` is that of R, not of a loss, and needs no
+    data. They prune in many small rounds and take the gradient anew for each.
+    """
+    return abs(weight * gradient)
+
+
+def grasp(weight: Any, *, hessian_gradient: Any) -> Any:
+    """w (H g), signed: what goes first is what reduces the norm of the gradient most while it stays.
+
+    Wang et al. 2020, https://arxiv.org/abs/2002.07376, eq. 8: the score of a removal is S(-w) = -w (H g), and the
+    highest of these are removed. `hessian_gradient` is the product of the Hessian with the gradient.
+    """
+    return weight * hessian_gradient
+
+
 Scorer = Callable[..., Any]
 
 SCORERS: dict[str, Scorer] = {
@@ -55,6 +113,12 @@ SCORERS: dict[str, Scorer] = {
     "gradient": gradient,
     "snip": snip,
     "taylor": taylor,
+    "movement": movement,
+    "wanda": wanda,
+    "obs_diagonal": obs_diagonal,
+    "fisher": fisher,
+    "synflow": synflow,
+    "grasp": grasp,
 }
 
 
@@ -208,5 +272,54 @@ def _prepared(value: Any, weight: Any, keyword: str) -> Any:
     return arrays.library(weight).broadcast_to(arrays.cast(arrays.detach(value), weight), shape)
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a set of scores looks like.
+
+    Attributes
+    ----------
+    min, max, mean : float
+    std : float
+        Standard deviation of the population (divided by the number of scores).
+    below : float
+        Share of the scores strictly below the threshold, in [0, 1].
+    """
+
+    min: float
+    max: float
+    mean: float
+    std: float
+    below: float
+
+
+def describe(scores: Any, threshold: float = 0.0) -> Description:
+    """Summarise scores of any shape and library, computed in float64.
+
+    Raises
+    ------
+    ValueError
+        There are no scores, or one is NaN or infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.pruning import saliency
+    >>> saliency.describe(np.array([1.0, 3.0]), threshold=2.0)
+    Description(min=1.0, max=3.0, mean=2.0, std=1.0, below=0.5)
+    """
+    if arrays.kind(scores) not in ("floating", "integer"):
+        raise TypeError(f"scores must be floating or integer numbers, got {scores.dtype}: convert them first")
+    if arrays.size(scores) == 0:
+        raise ValueError(f"scores must have at least one element, got shape {arrays.shape(scores)}")
+    arrays.require_finite(scores, "scores")
+    xp, size = arrays.library(scores), arrays.size(scores)
+    below = arrays.count_true(scores < threshold) / size
+    values = arrays.double(arrays.detach(scores))
+    mean = xp.mean(values)
+    std = float(xp.mean((values - mean) ** 2)) ** 0.5
+    return Description(float(xp.min(values)), float(xp.max(values)), float(mean), std, below)
+
+
 for _scorer in SCORERS.values():
     _scorer.requires = requires(_scorer)
+wanda.scope = "row"  # how its scores are compared unless one says otherwise; the others rank a whole layer
