@@ -20,7 +20,7 @@ class Network:
     The wiring (`net.graph`) is frozen and replaced as a whole when it changes; weights and biases are plain columns
     that change in place. Nodes are listed in activation order, inputs first, outputs last.
 
-    Make one with `Network.dense`, `Network.random`, `Network.from_connections` or `Network.load`.
+    Make one with `Network.dense`, `Network.random`, `Network.from_connections`, `Network.from_dense` or `Network.load`.
 
     Examples
     --------
@@ -339,6 +339,19 @@ class Network:
         from neuroprune.interop import networkx
 
         return networkx.from_networkx(cls, graph, inputs, outputs)
+
+    def to_dense(self, limit: int = 2**27) -> list:
+        """Dense layers with the same outputs, as a list of `npr.DenseLayer`; see `neuroprune.interop.dense`."""
+        from neuroprune.interop import dense
+
+        return dense.to_dense(self, limit)
+
+    @classmethod
+    def from_dense(cls, layers: Any, seed: int | np.random.Generator | None = None) -> "Network":
+        """Make a network from a list of `npr.DenseLayer`; see `neuroprune.interop.dense`."""
+        from neuroprune.interop import dense
+
+        return dense.from_dense(cls, layers, seed)
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """Draw the network and return the Axes; see `neuroprune.plot.network`."""

@@ -1,0 +1,1 @@
+"""Dense layers and tensors on the pruning core: numpy and PyTorch."""
