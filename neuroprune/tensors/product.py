@@ -1,0 +1,183 @@
+"""Products with sparse weights, by whatever is fastest here: our loops, scipy or the dense matrix.
+
+What is fastest depends on the machine, the density and the batch, so it is measured: at the first product of its
+kind all contenders run on the given numbers, and the winner is remembered for as long as the process lives. Kinds are
+told apart by format, shape, dtype, density (to a factor of the square root of 2) and batch (to a factor of 2).
+All contenders compute the same sums in different orders: results agree up to rounding, and to the bit under `by=`.
+"""
+
+from math import ceil, log2
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from neuroprune import arrays, kernels
+from neuroprune.tensors.formats import Packed, SparseWeight
+
+CONTENDERS = ("rows", "lanes", "scipy", "dense")
+_TILE = 1 << 20  # bytes of the inputs of one tile, which has to stay in the second level of cache
+_MOST_ROWS = 16  # samples from which on "rows", one after the other, has no chance
+_LEAST_DENSE = 0.05  # density below which the dense matrix has no chance: it would have to be read 20 times as fast
+_TURNS = 5
+
+_winners: dict[tuple, str] = {}
+
+
+def product(weight: SparseWeight, x: Any, by: str | None = None) -> Any:
+    """y = W x for one sample or for each row of x, as in a dense layer: `x @ W.T`.
+
+    Parameters
+    ----------
+    weight : SparseWeight
+        Of a weight that is (out, in) as a matrix.
+    x : array (in,) or (batch, in)
+        Floating, of numpy, torch or the array API standard, in host memory; finite, as a number that is not reaches
+        outputs through zeros of the dense matrix but not where nothing is stored.
+    by : str, optional
+        "rows", "lanes" (our loops), "scipy" or "dense". None measures once for each kind of product and takes the
+        fastest; with a fixed `by` of "rows" or "lanes" the sums run in one order on every machine.
+
+    Returns
+    -------
+    array (out,) or (batch, out)
+        Of the library of x, in the wider of both dtypes (float32 or float64).
+
+    Raises
+    ------
+    TypeError
+        x is not a floating array.
+    ValueError
+        Another width or rank, an empty batch, memory of an accelerator, an unknown `by`.
+
+    Notes
+    -----
+    The first use keeps, on `weight`, what the winner needs besides the stored format: rows of csr, or the dense matrix.
+    "rows" runs eight sums per output; "lanes" works on up to 64 samples at a time in vector registers. All of it runs
+    on one thread, except "dense", which has the threads that numpy has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.tensors.formats import to_sparse
+    >>> from neuroprune.tensors.product import product
+    >>> weight = to_sparse(np.array([[0.0, 2.0], [0.0, 0.0], [3.0, 4.0]]))
+    >>> product(weight, np.array([[1.0, 10.0], [1.0, 0.0]]), by="lanes")
+    array([[20.,  0., 43.],
+           [ 0.,  0.,  3.]])
+    """
+    rows = _rows(weight, x)
+    if by is None:
+        by = fastest(weight, rows)
+    elif by not in CONTENDERS:
+        raise ValueError(f"by must be one of {', '.join(CONTENDERS)} or None, got {by!r}: use one of these")
+    out = _run(by, weight, rows)
+    return arrays.like(out[0] if len(arrays.shape(x)) == 1 else out, x)
+
+
+def fastest(weight: SparseWeight, x: Any) -> str:
+    """Return the contender that `product` takes for x; measures when no product of this kind was seen before."""
+    rows = _rows(weight, x)
+    density = max(weight.kept, 1) / weight.size
+    kind = (weight.format, weight.shape, rows.dtype, rows.flags.c_contiguous, round(2 * log2(density)),
+            ceil(log2(len(rows))))
+    if kind not in _winners:
+        taken = timings(weight, rows)
+        _winners[kind] = min(taken, key=taken.__getitem__)
+        if _winners[kind] != "dense":
+            weight._layouts.pop(("dense", rows.dtype), None)
+    return _winners[kind]
+
+
+def timings(weight: SparseWeight, x: Any) -> dict[str, float]:
+    """Seconds of one product by each contender that has a chance: the shortest of a few turns, on this machine, now.
+
+    Those that take more than twice the best get one turn only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.tensors.formats import to_sparse
+    >>> from neuroprune.tensors.product import timings
+    >>> sorted(timings(to_sparse(np.eye(50)), np.ones((32, 50))))
+    ['lanes', 'scipy']
+    """
+    rows = _rows(weight, x)
+    names = [name for name in CONTENDERS
+             if (name != "rows" or len(rows) <= _MOST_ROWS)
+             and (name != "dense" or weight.kept >= _LEAST_DENSE * weight.size)]
+    for name in names:
+        _run(name, weight, rows)  # compiles, lays out
+    taken = {name: _seconds(name, weight, rows) for name in names}
+    close = [name for name in names if taken[name] <= 2.0 * min(taken.values())]
+    for _ in range(_TURNS - 1):
+        for name in close:
+            taken[name] = min(taken[name], _seconds(name, weight, rows))
+    return taken
+
+
+def _seconds(by: str, weight: SparseWeight, rows: np.ndarray) -> float:
+    start = perf_counter()
+    _run(by, weight, rows)
+    return perf_counter() - start
+
+
+def _rows(weight: SparseWeight, x: Any) -> np.ndarray:
+    """The samples as a contiguous matrix (batch, in) of the dtype in which to compute."""
+    if not isinstance(weight, SparseWeight):
+        raise TypeError(f"weight must be a SparseWeight, got {type(weight).__name__}: make it with to_sparse")
+    if not arrays.is_array(x) or arrays.kind(x) != "floating":
+        raise TypeError(f"x must be an array of floating numbers, got {getattr(x, 'dtype', type(x).__name__)}: "
+                        "convert it first")
+    view = arrays.host(x)
+    if view is None:
+        raise ValueError(f"x must lie in host memory, got device {x.device}: move it first")
+    width = weight.size // weight.shape[0]
+    if view.ndim not in (1, 2) or view.shape[-1] != width or not view.size:
+        raise ValueError(f"x must have shape ({width},) or (batch, {width}) for a weight of shape {weight.shape}, got "
+                         f"{view.shape}: reshape it")
+    dtype = np.result_type(view.dtype, weight.dtype)
+    view = np.atleast_2d(view).astype(dtype, copy=False)
+    return view if view.flags.f_contiguous else np.ascontiguousarray(view)
+
+
+def _run(by: str, weight: SparseWeight, rows: np.ndarray) -> np.ndarray:
+    """The product by one contender, as a matrix (batch, out)."""
+    if by == "dense":
+        dense = weight._layouts.get(key := ("dense", rows.dtype))
+        if dense is None:
+            dense = weight.to_dense().reshape(weight.shape[0], -1).astype(rows.dtype)
+            weight._layouts[key] = dense
+        return rows @ dense.T
+    if by == "scipy":
+        return _by_scipy(weight, rows)
+    order = "C" if rows.flags.c_contiguous else "F"
+    out = np.empty((len(rows), weight.shape[0]), rows.dtype, order=order)
+    if by == "rows":
+        kernels.products.by_rows(*weight.rows(rows.dtype), rows, out)
+    else:
+        lanes, wide = kernels.lanes.LANES, kernels.lanes.WIDE
+        fits = wide * rows.shape[1] * rows.itemsize <= _TILE
+        kernels.products.by_lanes(*weight.rows(rows.dtype), rows, out, wide if fits else lanes)
+    return out
+
+
+def _by_scipy(weight: SparseWeight, rows: np.ndarray) -> np.ndarray:
+    """By scipy, in the weight's own format where that has a fast product."""
+    if weight.format in ("csr", "csc", "bsr") and not isinstance(weight.matrix, Packed):
+        matrix = weight.matrix
+        spare = matrix.shape[1] - rows.shape[1]
+        turned = np.pad(rows.T, ((0, spare), (0, 0))) if spare else rows.T
+    else:
+        matrix, turned = _csr(weight, rows.dtype), rows.T
+    if len(rows) == 1:
+        return (matrix @ turned[:, 0])[None, : weight.shape[0]]
+    return np.ascontiguousarray((matrix @ turned)[: weight.shape[0]].T)
+
+
+def _csr(weight: SparseWeight, dtype: Any) -> Any:
+    """The rows of a weight as scipy's csr."""
+    from scipy import sparse
+
+    start, read, values = weight.rows(dtype)
+    return sparse.csr_array((values, read, start), shape=(weight.shape[0], weight.size // weight.shape[0]))
