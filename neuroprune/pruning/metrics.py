@@ -234,13 +234,14 @@ def bytes_of(shape: Sequence[int], kept: int, format: str = "csr", itemsize: int
     if format == "bsr":
         height, width = block_shape(block)
         most = -(-rows // height) * -(-columns // width)
-        if blocks is None or not 0 <= index(blocks) <= most:
+        if blocks is None or _natural(blocks, "blocks", 0) > most:
             raise ValueError(f"blocks must be from 0 to {most}, got {blocks}: pass how many blocks hold something")
         return index(blocks) * (height * width * itemsize + index_bytes) + (-(-rows // height) + 1) * index_bytes
-    if not 0 <= index(kept) <= size:
+    kept = _natural(kept, "kept", 0)
+    if kept > size:
         raise ValueError(f"kept must be from 0 to {size}, got {kept}: pass how many elements stay")
-    pointers = {"csr": rows + 1, "csc": columns + 1, "coo": index(kept)}[format]
-    return index(kept) * (itemsize + index_bytes) + pointers * index_bytes
+    pointers = {"csr": rows + 1, "csc": columns + 1, "coo": kept}[format]
+    return kept * (itemsize + index_bytes) + pointers * index_bytes
 
 
 def multiply_adds(weights: Mapping[str, Any], positions: Mapping[str, int] | None = None, format: str = "csr",

@@ -218,7 +218,7 @@ def to_sparse(weight: Any, mask: Any = None, format: str = "csr", block: tuple[i
     format : str
         "csr", "csc", "coo" or "bsr" of scipy.sparse, or packed N:M as "keep:group": "2:4" keeps 2 of every 4.
     block : (int, int), optional
-        Height and width of the blocks of "bsr". They need not divide the weight: storage is rounded up, its shape is not.
+        Height and width of the blocks of "bsr". They need not divide the weight: only storage is rounded up.
     axis : int
         The axis along which the groups of packed N:M run; the last by default.
 
@@ -347,7 +347,7 @@ def _values_and_kept(weight: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
         if arrays.shape(mask) != shape:
             raise ValueError(f"mask must have the weight's shape {shape}, got {arrays.shape(mask)}: make it anew")
         kept = _on_host(mask, "mask")
-        values = np.where(kept, values, values.dtype.type(0))
+    values = np.where(kept, values, values.dtype.type(0))  # also without a mask: no zero has a sign
     arrays.require_finite(values, "weight")
     return values, kept
 
