@@ -194,6 +194,11 @@ def running_count(flags: Any) -> Any:
     return xp.cumulative_sum(xp.astype(flags, xp.int64), axis=-1)
 
 
+def take(array: Any, index: Any) -> Any:
+    """Return the elements of a one-dimensional array at the places of an integer array of the same library."""
+    return array[index] if _is_torch(array) or _is_numpy(array) else library(array).take(array, index, axis=0)
+
+
 def count_true(flags: Any) -> int:
     """Return how many of the boolean `flags` are True."""
     xp = library(flags)
