@@ -353,7 +353,7 @@ def test_what_are_no_scores(torch) -> None:
 
 
 def test_groups_that_there_are_not() -> None:
-    with pytest.raises(ValueError, match="groups must be None or \"row\", got 'column'"):
+    with pytest.raises(ValueError, match="groups must be None, \"row\" or an integer array, got 'column'"):
         masks.sparse(np.ones((2, 2)), 0.5, groups="column")
     with pytest.raises(ValueError, match=r'groups="row" needs scores with at least two axes, got shape \(4,\)'):
         masks.sparse(np.ones(4), 0.5, groups="row")

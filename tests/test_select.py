@@ -34,7 +34,7 @@ def test_scan_counts_and_copies(seed, size, levels, dtype, bracket, already) -> 
     wanted = flat[(flat > low) & (flat < high)]
     capacity = already + wanted.size
     inside = np.full(capacity + select.BLOCK, 77, dtype)
-    below, at_low, found, at_high, bad = select.scan(flat, low, high, *limits(dtype), inside, already, capacity)
+    below, at_low, found, at_high, bad = select.scan(flat, False, low, high, *limits(dtype), inside, already, capacity)
     assert (below, at_low, at_high, bad) == ((flat < low).sum(), (flat == low).sum(), (flat == high).sum(), 0)
     assert found == capacity
     assert np.array_equal(inside[already:found], wanted)
@@ -47,7 +47,7 @@ def test_scan_counts_on_when_there_is_no_room(size: int, capacity: int) -> None:
     flat = np.ones(size)
     guarded = np.full(capacity + select.BLOCK + 1, 77.0)
     inside = guarded[:-1]
-    found = select.scan(flat, 0.0, 2.0, *limits(np.float64), inside, 0, capacity)[2]
+    found = select.scan(flat, False, 0.0, 2.0, *limits(np.float64), inside, 0, capacity)[2]
     assert found == size
     assert (inside[: min(size, capacity)] == 1.0).all()
     assert guarded[-1] == 77.0
@@ -59,7 +59,7 @@ def test_scan_counts_what_is_not_finite(dtype: type, place: int) -> None:
     flat = np.zeros(2 * select.BLOCK + 4, dtype)
     inside = np.empty(2 * flat.size, dtype)
     flat[place] = limits(dtype)[1]
-    arguments = (dtype(-1), dtype(1), *limits(dtype), inside, 0, flat.size)
+    arguments = (False, dtype(-1), dtype(1), *limits(dtype), inside, 0, flat.size)
     assert select.scan(flat, *arguments)[4] == 0
     for bad in (np.nan, np.inf, -np.inf):
         flat[place] = bad
@@ -81,6 +81,6 @@ def test_keep_above_drops_the_first_equals(seed, size, levels, dtype, value, sha
     wanted = flat > value
     wanted[ties[equals:]] = True
     mask = np.full(size, 7, np.uint8)
-    left = select.keep_above(flat, dtype(value), equals, mask)
-    assert left == max(0, equals - ties.size)
+    left, kept = select.keep_above(flat, False, dtype(value), equals, mask)
+    assert left == max(0, equals - ties.size) and kept == wanted.sum()
     assert np.array_equal(mask, wanted)

@@ -47,7 +47,7 @@ HOSTILE = {
 def test_hostile_data(name: str, sample: int) -> None:
     scores = HOSTILE[name]
     for drop in (0, 1, 2, N // 10, N // 2, round(0.85 * N), round(0.9 * N), N - 1, N):
-        (mask,) = selection.select_host([scores], drop, small=0, sample=sample)
+        (mask,), _ = selection.select_host([scores], drop, small=0, sample=sample)
         assert np.array_equal(mask, twin(scores, drop)), drop
 
 
@@ -56,7 +56,7 @@ def test_hostile_types(dtype: type) -> None:
     info = np.finfo(dtype) if np.dtype(dtype).kind == "f" else np.iinfo(dtype)
     scores = RNG.choice(np.array([info.min, info.max, 0, 1, 2, 3], dtype), N)
     for drop in (0, 1, N // 3, N // 2, N - 1, N):
-        (mask,) = selection.select_host([scores], drop, small=0, sample=64)
+        (mask,), _ = selection.select_host([scores], drop, small=0, sample=64)
         assert np.array_equal(mask, twin(scores, drop)), drop
 
 
@@ -64,7 +64,7 @@ def test_integers_beyond_the_floats() -> None:
     scores = 2**60 + RNG.permutation(N)
     assert len(np.unique(scores.astype(float))) < N  # floats could not tell them apart
     for small in (0, 10**9):
-        (mask,) = selection.select_host([scores], N // 2, small=small)
+        (mask,), _ = selection.select_host([scores], N // 2, small=small)
         assert np.array_equal(mask, scores >= 2**60 + N // 2)
 
 
@@ -85,7 +85,7 @@ def test_a_sample_that_misleads(drop: int, monkeypatch: pytest.MonkeyPatch) -> N
             selection, "_bracket", lambda *_, low=low, high=high: (np.float64(low), np.float64(high), 0.0)
         )
         scanned.clear()
-        (mask,) = selection.select_host([scores], drop, small=0)
+        (mask,), _ = selection.select_host([scores], drop, small=0)
         assert np.array_equal(mask, twin(scores, drop))
         assert len(scanned) <= 3
 
@@ -101,7 +101,8 @@ def test_many_arrays_are_one_sequence(data: st.DataObject, seed: int, sample: in
     drop = data.draw(st.integers(0, whole.size))
     wanted = twin(whole, drop)
     for small in (0, 60, 10**9):
-        masks = selection.select_host(scores, drop, small=small, sample=sample)
+        masks, counts = selection.select_host(scores, drop, small=small, sample=sample)
+        assert counts == [mask.sum() for mask in masks]
         assert [mask.shape for mask in masks] == [array.shape for array in scores]
         assert np.array_equal(joined(masks), wanted)
     for library in ("strict", "device"):
@@ -122,7 +123,7 @@ def test_protected_elements_stay(data: st.DataObject, seed: int) -> None:
     drop = data.draw(st.integers(0, int((~flags).sum())))
     wanted = twin(joined(scores), drop, flags)
     for small in (0, 10**9):
-        assert np.array_equal(joined(selection.select_host(scores, drop, protect, small=small, sample=5)), wanted)
+        assert np.array_equal(joined(selection.select_host(scores, drop, protect, small=small, sample=5)[0]), wanted)
     for library in ("strict", "device"):
         masks = selection.select_anywhere(
             [to(library, array) for array in scores],
@@ -179,15 +180,15 @@ def test_layout_and_permission_do_not_matter() -> None:
     for given_ in (fortran, spaced[::2, ::2], frozen):
         before = given_.copy()
         for small in (0, 10**9):
-            (mask,) = selection.select_host([given_], 1800, small=small)
+            (mask,), _ = selection.select_host([given_], 1800, small=small)
             assert np.array_equal(mask, wanted)
         assert np.array_equal(given_, before)
 
 
 def test_types_that_do_not_mix() -> None:
     floats, integers = np.ones(3), np.ones(3, np.int64)
-    assert [mask.sum() for mask in selection.select([floats, np.zeros(3, np.float32)], 3)] == [3, 0]
-    assert [mask.sum() for mask in selection.select([integers, np.zeros(3, np.int8)], 3)] == [3, 0]
+    assert [mask.sum() for mask in selection.select([floats, np.zeros(3, np.float32)], 3)[0]] == [3, 0]
+    assert [mask.sum() for mask in selection.select([integers, np.zeros(3, np.int8)], 3)[0]] == [3, 0]
     with pytest.raises(TypeError, match="all floating or all integers, got float64, int64: convert them to one type"):
         selection.select([floats, integers], 1)
     with pytest.raises(TypeError, match="must not mix uint64 with signed integers"):
@@ -195,7 +196,7 @@ def test_types_that_do_not_mix() -> None:
 
 
 def test_no_arrays_no_masks() -> None:
-    assert selection.select([], 0) == []
+    assert selection.select([], 0) == ([], [])
 
 
 @pytest.mark.compiled_only

@@ -1,8 +1,9 @@
 """Selection without sorting: one pass that counts and compacts around the k-th value, one that writes the mask.
 
-Both work on blocks that stay in the first-level cache. Within a block the comparisons are a plain loop without
-branches, which the compiler turns into vector instructions; what happens rarely is done afterwards, element by
-element, only where a vector found something.
+Both can take the absolute values as they go, so that magnitudes are ranked without a copy, and work on blocks that
+stay in the first-level cache. Within a block the comparisons are a plain loop without branches, which the compiler
+turns into vector instructions; what happens rarely is done afterwards, element by element, only where a vector found
+something. A third one selects inside each of many runs, such as the connections into each node.
 """
 
 import numpy as np
@@ -14,8 +15,8 @@ _WORD = 8  # flags looked at together, as one 64-bit word
 
 
 @jit
-def scan(flat, low, high, smallest, largest, inside, found, capacity):
-    """Count `flat` around the bracket [low, high] and append what lies strictly inside to `inside`.
+def scan(flat, magnitude, low, high, smallest, largest, inside, found, capacity):
+    """Count `flat`, or its magnitudes, around the bracket [low, high] and append what lies strictly inside to `inside`.
 
     Returns (below, at low, found so far, at high, how many outside [smallest, largest] or NaN). `found` goes in
     as the number already there, so that several arrays can be scanned as one sequence. Elements are stored
@@ -26,6 +27,7 @@ def scan(flat, low, high, smallest, largest, inside, found, capacity):
     at_low = 0
     at_high = 0
     bad = 0
+    values = np.empty(BLOCK, flat.dtype)  # local, so that the compiler knows it overlaps nothing
     flags = np.zeros(BLOCK, np.int8)
     words = flags.view(np.uint64)
     hits = np.empty(BLOCK // _WORD, np.int64)
@@ -35,8 +37,14 @@ def scan(flat, low, high, smallest, largest, inside, found, capacity):
         n_low = np.int32(0)
         n_high = np.int32(0)
         n_good = np.int32(0)
+        if magnitude:
+            for i in range(block.size):
+                values[i] = abs(block[i])
+        else:
+            for i in range(block.size):
+                values[i] = block[i]
         for i in range(block.size):
-            value = block[i]
+            value = values[i]
             n_below = np.int32(n_below + (value < low))
             n_low = np.int32(n_low + (value == low))
             n_high = np.int32(n_high + (value == high))
@@ -51,7 +59,7 @@ def scan(flat, low, high, smallest, largest, inside, found, capacity):
                 found += np.int64(flags[i])
         elif block.size < BLOCK:
             for i in range(block.size):
-                inside[found] = block[i]  # stays only when the next line moves on
+                inside[found] = values[i]  # stays only when the next line moves on
                 found += np.int64(flags[i])
         else:
             n_hits = 0
@@ -61,40 +69,86 @@ def scan(flat, low, high, smallest, largest, inside, found, capacity):
             for j in range(n_hits):
                 first = _WORD * hits[j]
                 for i in range(first, first + _WORD):
-                    inside[found] = block[i]
+                    inside[found] = values[i]
                     found += np.int64(flags[i])
     return below, at_low, found, at_high, bad
 
 
 @jit
-def keep_above(flat, value, equals, mask):
+def keep_above(flat, magnitude, value, equals, mask):
     """Write `flat > value` into the bytes of `mask`, and keep what equals `value` after the first `equals` of it.
 
-    Returns how many of `equals` are left for the next array of the sequence.
+    With `magnitude` it is |flat| that is compared. Returns (how many of `equals` are left for the next array of the
+    sequence, how many stay).
     """
-    above = np.empty(BLOCK, np.uint8)  # local, so that the compiler knows it overlaps nothing
+    values = np.empty(BLOCK, flat.dtype)
+    above = np.empty(BLOCK, np.uint8)
+    kept = 0
     for start in range(0, flat.size, BLOCK):
         block = flat[start : min(start + BLOCK, flat.size)]
         out = mask[start : start + block.size]
+        if magnitude:
+            for i in range(block.size):
+                values[i] = abs(block[i])
+        else:
+            for i in range(block.size):
+                values[i] = block[i]
         ties = np.int32(0)
+        over = np.int32(0)
         for i in range(block.size):
-            score = block[i]
+            score = values[i]
             above[i] = score > value
+            over = np.int32(over + (score > value))
             ties = np.int32(ties + (score == value))
         for i in range(block.size):
             out[i] = above[i]
+        kept += np.int64(over)
         if ties <= equals:
             equals -= np.int64(ties)
         elif equals == 0:
+            kept += np.int64(ties)
             for i in range(block.size):
-                above[i] = block[i] >= value
+                above[i] = values[i] >= value
             for i in range(block.size):
                 out[i] = above[i]
         else:  # the one block in which the equals to drop run out
+            kept += np.int64(ties) - equals
             for i in range(block.size):
-                if block[i] == value:
+                if values[i] == value:
                     if equals > 0:
                         equals -= 1
                     else:
                         out[i] = 1
-    return equals
+    return equals, kept
+
+
+@jit
+def drop_in_runs(flat, free, starts, drops, mask):
+    """Clear in `mask` the `drops[i]` lowest free elements of each run `starts[i]` to `starts[i + 1]` of `flat`.
+
+    `free` says which elements may go; a run has at least as many of them as it drops.
+    """
+    longest = 0
+    for run in range(drops.size):
+        longest = max(longest, starts[run + 1] - starts[run])
+    loose = np.empty(longest, flat.dtype)
+    for run in range(drops.size):
+        drop = drops[run]
+        if drop == 0:
+            continue
+        n = 0
+        for i in range(starts[run], starts[run + 1]):
+            if free[i]:
+                loose[n] = flat[i]
+                n += 1
+        value = np.partition(loose[:n], drop - 1)[drop - 1]
+        equals = drop
+        for i in range(n):
+            equals -= np.int64(loose[i] < value)
+        for i in range(starts[run], starts[run + 1]):
+            if free[i]:
+                if flat[i] < value:
+                    mask[i] = 0
+                elif flat[i] == value and equals > 0:
+                    mask[i] = 0
+                    equals -= 1

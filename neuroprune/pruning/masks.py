@@ -7,42 +7,20 @@ Scores are arrays of numpy, torch or the array API standard, floating or integer
 are refused with their index. Nothing is changed in place.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from numbers import Real
-from operator import index
 from typing import Any
 
 from neuroprune import arrays
-from neuroprune.pruning.selection import select, select_rows
+from neuroprune.pruning import checks
+from neuroprune.pruning.checks import count
+from neuroprune.pruning.groups import select_in_groups, select_rows
+from neuroprune.pruning.patterns import NM, Axis, Block, axis, block, n_of_m, pattern, validate
+from neuroprune.pruning.selection import select, select_jointly
 
-
-def count(sparsity: float, size: int) -> int:
-    """Return how many of `size` elements a sparsity removes: `round(sparsity * size)`, half to even.
-
-    Parameters
-    ----------
-    sparsity : float
-        Share to remove, in [0, 1].
-    size : int
-        Number of elements.
-
-    Raises
-    ------
-    ValueError
-        `sparsity` is NaN or outside [0, 1].
-
-    Examples
-    --------
-    >>> from neuroprune.pruning import masks
-    >>> masks.count(0.5, 5), masks.count(0.5, 7)
-    (2, 4)
-    """
-    if not isinstance(sparsity, Real):
-        raise TypeError(f"sparsity must be a number in [0, 1], got {type(sparsity).__name__}: pass a float")
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"sparsity must be in [0, 1], got {sparsity}: it is the share of elements that go")
-    return round(float(sparsity) * size)
+__all__ = [
+    "NM", "Axis", "Block", "apply", "axis", "block", "count", "kept", "n_of_m", "pattern", "pruned", "sparse",
+    "sparse_jointly", "sparsity", "swap", "top", "validate",
+]
 
 
 def top(scores: Any, keep: int, protect: Any = None) -> Any:
@@ -74,14 +52,16 @@ def top(scores: Any, keep: int, protect: Any = None) -> Any:
     >>> masks.top(np.array([3.0, 1.0, 2.0, 1.0]), 3)
     array([ True, False,  True,  True])
     """
-    size = arrays.size(_checked(scores, "scores"))
-    keep = _integer(keep, "keep", 0, size, "the number of elements that stay")
-    protect = _checked_flags(protect, scores, "protect")
-    _room([scores], [protect], size - keep, f"keep={keep}")
-    return select([scores], size - keep, None if protect is None else [protect])[0]
+    size = arrays.size(checks.scores(scores, "scores"))
+    keep = checks.integer(keep, "keep", 0, size, "the number of elements that stay")
+    held = 0 if checks.flags(protect, scores, "protect") is None else arrays.count_true(protect)
+    checks.room(size, held, size - keep, f"keep={keep}")
+    return select([scores], size - keep, None if protect is None else [protect])[0][0]
 
 
-def sparse(scores: Any, sparsity: float, groups: str | None = None, protect: Any = None) -> Any:
+def sparse(
+    scores: Any, sparsity: float, groups: Any = None, protect: Any = None, mask: Any = None, of: str = "all"
+) -> Any:
     """Remove the share `sparsity` with the lowest scores.
 
     Parameters
@@ -90,11 +70,17 @@ def sparse(scores: Any, sparsity: float, groups: str | None = None, protect: Any
         Larger means keep.
     sparsity : float
         Share to remove, in [0, 1]; `count` says how many that is.
-    groups : {None, "row"}, optional
+    groups : {None, "row"} or integer array, optional
         None ranks all elements together. "row" ranks inside each output row, that is each index of axis 0 with
-        the other axes taken as one, and removes `count(sparsity, row length)` from each.
+        the other axes taken as one, and removes `count(sparsity, row length)` from each. An array of the scores'
+        shape names the group of each element (a graph passes `net.graph.target`).
     protect : boolean array, optional
         Of the scores' shape; True is never removed.
+    mask : boolean array, optional
+        What is still there, from an earlier pruning. False stays off and is not ranked.
+    of : {"all", "remaining"}, optional
+        "all": `sparsity` is the share of the whole array (of each group) that is off afterwards. "remaining": the
+        share of what is still there that goes now.
 
     Returns
     -------
@@ -105,44 +91,54 @@ def sparse(scores: Any, sparsity: float, groups: str | None = None, protect: Any
     ------
     ValueError
         `sparsity` is outside [0, 1] or NaN; a score is NaN or infinite; `groups="row"` with less than two axes;
-        fewer elements are unprotected than have to go.
+        fewer elements are unprotected than have to go; more are off already than `sparsity` asks for.
 
     Examples
     --------
     >>> import numpy as np
     >>> from neuroprune.pruning import masks
     >>> scores = np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
-    >>> masks.sparse(scores, 0.5)
+    >>> half = masks.sparse(scores, 0.5)
+    >>> half
     array([[False, False, False, False],
            [ True,  True,  True,  True]])
     >>> masks.sparse(scores, 0.5, groups="row")
     array([[False, False,  True,  True],
            [False, False,  True,  True]])
+    >>> masks.sparse(scores, 0.5, mask=half, of="remaining")
+    array([[False, False, False, False],
+           [False, False,  True,  True]])
     """
-    size = arrays.size(_checked(scores, "scores"))
-    protect = _checked_flags(protect, scores, "protect")
+    size = arrays.size(checks.scores(scores, "scores"))
+    checks.flags(protect, scores, "protect")
+    checks.flags(mask, scores, "mask")
+    checks.share(sparsity)
+    checks.one_of(of, "of", checks.OF)
     if groups is None:
-        drop = count(sparsity, size)
-        _room([scores], [protect], drop, f"sparsity={sparsity}")
-        return select([scores], drop, None if protect is None else [protect])[0]
-    if groups != "row":
-        raise ValueError(f'groups must be None or "row", got {groups!r}')
+        off = 0 if mask is None else size - arrays.count_true(mask)
+        drop = checks.going(sparsity, size, off, of)
+        checks.room(size, off + checks.held(protect, mask), drop, f"sparsity={sparsity}")
+        return select([scores], drop, [protect], [mask])[0][0]
+    if not isinstance(groups, str):
+        checks.labels(groups, scores, "groups")
+    elif groups != "row":
+        raise ValueError(f'groups must be None, "row" or an integer array, got {groups!r}')
     shape = arrays.shape(scores)
-    if len(shape) < 2:
+    if isinstance(groups, str) and len(shape) < 2:
         raise ValueError(f'groups="row" needs scores with at least two axes, got shape {shape}: use groups=None')
-    drop = count(sparsity, size // shape[0] if size else 0)
-    if protect is None or size == 0:
-        return select_rows(scores, drop)
     arrays.require_finite(scores, "scores")
-    rows = [(scores[row, ...], protect[row, ...]) for row in range(shape[0])]
-    for row, (_, flags) in enumerate(rows):
-        _room([flags], [flags], drop, f"sparsity={sparsity} in row {row}")
-    kept = [select([row], drop, [flags])[0] for row, flags in rows]
-    return arrays.library(scores).stack(kept)
+    if size == 0 or (isinstance(groups, str) and protect is None and mask is None):
+        return select_rows(scores, count(sparsity, size // shape[0] if size else 0))
+    return select_in_groups(scores, None if isinstance(groups, str) else groups, sparsity, of, protect, mask)
 
 
 def sparse_jointly(
-    scores: Sequence[Any], sparsity: float, min_per_layer: int = 1, protect: Sequence[Any] | None = None
+    scores: Sequence[Any],
+    sparsity: float,
+    min_per_layer: int = 1,
+    protect: Sequence[Any] | None = None,
+    mask: Sequence[Any] | None = None,
+    of: str = "all",
 ) -> list[Any]:
     """Remove the share `sparsity` with the lowest scores of several arrays ranked together.
 
@@ -159,6 +155,11 @@ def sparse_jointly(
         0 allows an array to be emptied.
     protect : list of boolean arrays or None, optional
         One per array, or None for an array without; True is never removed and counts for `min_per_layer`.
+    mask : list of boolean arrays or None, optional
+        One per array, or None for an array without: what is still there. False stays off and is not ranked.
+    of : {"all", "remaining"}, optional
+        "all": `sparsity` is the share of all elements that is off afterwards. "remaining": the share of those still
+        there that goes now.
 
     Returns
     -------
@@ -169,7 +170,7 @@ def sparse_jointly(
     ------
     ValueError
         `sparsity` is outside [0, 1] or NaN; a score is NaN or infinite; more would have to go than are neither
-        reserved nor protected.
+        reserved nor protected; more are off already than `sparsity` asks for.
 
     Examples
     --------
@@ -181,44 +182,14 @@ def sparse_jointly(
     if not isinstance(scores, (list, tuple)):
         raise TypeError(f"scores must be a list of arrays, got {type(scores).__name__}: for one array use sparse")
     for number, array in enumerate(scores):
-        arrays.same_place(scores[0], _checked(array, f"scores[{number}]"), f"scores[{number}]")
-    if protect is None:
-        flags = [None] * len(scores)
-    elif len(protect) != len(scores):
-        raise ValueError(f"protect must have one entry per array, {len(scores)}, got {len(protect)}")
-    else:
-        flags = [_checked_flags(flag, scores[i], f"protect[{i}]") for i, flag in enumerate(protect)]
-    min_per_layer = _integer(min_per_layer, "min_per_layer", 0, None, "the number that each array keeps")
-    drop = count(sparsity, sum(arrays.size(array) for array in scores))
-    least = [min(min_per_layer, arrays.size(array)) for array in scores]
-    reserved = sum(
-        wanted if flag is None else max(0, wanted - arrays.count_true(flag))
-        for wanted, flag in zip(least, flags, strict=True)
-    )
-    _room(scores, flags, drop, f"sparsity={sparsity} with min_per_layer={min_per_layer}", reserved)
-    held = None if protect is None else flags
-    kept = select(scores, drop, held)
-    extra = _lacking(kept, least)
-    if extra == 0:
-        return kept  # what is reserved has stayed anyway
-    # As many more go as there are reserved ones among the lowest; those come back at the end.
-    kept = select(scores, drop + extra, held)
-    if _lacking(kept, least) > extra:  # other arrays ran short as well
-
-        def surplus(more: int) -> int:  # never falls as `more` grows, so that it can be bisected
-            return more - _lacking(select(scores, drop + more, held), least)
-
-        extra = bisect_left(range(reserved), 0, lo=extra + 1, key=surplus)
-        kept = select(scores, drop + extra, held)
-    return [
-        top(array, wanted, flag) if arrays.count_true(mask) < wanted else mask
-        for array, wanted, flag, mask in zip(scores, least, flags, kept, strict=True)
-    ]
-
-
-def _lacking(kept: Sequence[Any], least: Sequence[int]) -> int:
-    """Return how many elements the masks lack of what each has to keep."""
-    return sum(max(0, wanted - arrays.count_true(mask)) for mask, wanted in zip(kept, least, strict=True))
+        arrays.same_place(scores[0], checks.scores(array, f"scores[{number}]"), f"scores[{number}]")
+    for flags, name in ((protect, "protect"), (mask, "mask")):
+        if flags is not None and len(flags) != len(scores):
+            raise ValueError(f"{name} must have one entry per array, {len(scores)}, got {len(flags)}")
+        for number, flag in enumerate(flags or ()):
+            checks.flags(flag, scores[number], f"{name}[{number}]")
+    least = checks.integer(min_per_layer, "min_per_layer", 0, None, "the number that each array keeps")
+    return select_jointly(scores, sparsity, of, least, protect, mask)
 
 
 def swap(mask: Any, drop_scores: Any, grow_scores: Any, n: int) -> Any:
@@ -257,52 +228,86 @@ def swap(mask: Any, drop_scores: Any, grow_scores: Any, n: int) -> Any:
     array([ True, False, False,  True])
     """
     for scores, name in ((drop_scores, "drop_scores"), (grow_scores, "grow_scores")):
-        _checked_flags(mask, _checked(scores, name), "mask")
+        checks.flags(mask, checks.scores(scores, name), "mask")
         arrays.require_finite(scores, name)
     present = arrays.count_true(mask)
-    n = _integer(n, "n", 0, present, "the number of elements to swap among those kept")
-    left = select([drop_scores], n, [~mask])[0] & mask
+    n = checks.integer(n, "n", 0, present, "the number of elements to swap among those kept")
+    left = select([drop_scores], n, None, [mask])[0][0]
     absent = arrays.size(mask) - present + n
-    return select([grow_scores], absent - n, [left])[0]
+    return select([grow_scores], absent - n, [left])[0][0]
 
 
-def _checked(scores: Any, name: str) -> Any:
-    """Return the scores, known to be an array of numbers."""
-    arrays.library(scores)
-    if arrays.kind(scores) not in ("floating", "integer"):
-        raise TypeError(f"{name} must be floating or integer numbers, got {scores.dtype}: convert them first")
-    return scores
+def apply(weight: Any, mask: Any, in_place: bool = False) -> Any:
+    """Set what is off to exactly 0, whatever was there (NaN as well); what stays keeps its bits.
+
+    Parameters
+    ----------
+    weight : array of any shape
+        Of numpy, torch or the array API standard. For torch, automatic differentiation sees what is not in place: the
+        gradient of what is off is 0.
+    mask : boolean array of the weight's shape
+        True keeps.
+    in_place : bool, optional
+        Write into `weight` and return it.
+
+    Raises
+    ------
+    ValueError
+        The mask is not a boolean array of the weight's shape, or the weight cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.pruning import masks
+    >>> masks.apply(np.array([1.0, np.nan, 3.0]), np.array([True, False, True]))
+    array([1., 0., 3.])
+    """
+    arrays.library(weight)
+    if checks.flags(mask, weight, "mask") is None:
+        raise TypeError("mask must be a boolean array, got None: make one with a mask function, such as sparse")
+    if in_place:
+        checks.writable(weight, "weight")
+        arrays.detach(weight)[~mask] = 0
+        return weight
+    return arrays.library(weight).where(mask, weight, arrays.cast(mask & ~mask, weight))
 
 
-def _checked_flags(flags: Any, scores: Any, name: str) -> Any:
-    """Return the flags, known to be booleans of the shape, library and device of the scores, or None."""
-    if flags is None:
-        return None
-    arrays.same_place(scores, flags, name)
-    if arrays.kind(flags) != "bool" or arrays.shape(flags) != arrays.shape(scores):
-        raise ValueError(
-            f"{name} must be a boolean array of the scores' shape {arrays.shape(scores)}, "
-            f"got {flags.dtype} of shape {arrays.shape(flags)}"
-        )
-    return flags
+def sparsity(mask: Any) -> float:
+    """Return the share of a mask that is off, in [0, 1]; 0 for a mask without elements.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.pruning import masks
+    >>> masks.sparsity(np.array([True, False, True, True]))
+    0.25
+    """
+    size = arrays.size(checks.mask(mask))
+    return (size - arrays.count_true(mask)) / size if size else 0.0
 
 
-def _integer(value: Any, name: str, least: int, most: int | None, meaning: str) -> int:
-    bounds = f"at least {least}" if most is None else f"in [{least}, {most}]"
-    try:
-        number = index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer {bounds}, got {value!r}: it is {meaning}") from None
-    if number < least or (most is not None and number > most):
-        raise ValueError(f"{name} must be an integer {bounds}, got {number}: it is {meaning}")
-    return number
+def kept(mask: Any) -> Any:
+    """Return the flat (row-major) indices of what stays, ascending, in the mask's library.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.pruning import masks
+    >>> masks.kept(np.array([[True, False], [False, True]]))
+    array([0, 3])
+    """
+    flat = arrays.library(checks.mask(mask)).reshape(mask, (-1,))
+    return (arrays.running_count(flat == flat) - 1)[flat]
 
 
-def _room(scores: Sequence[Any], held: Sequence[Any], drop: int, request: str, reserved: int = 0) -> None:
-    """Raise unless `drop` elements are neither held nor among the `reserved`."""
-    size = sum(arrays.size(array) for array in scores)
-    free = size - reserved - sum(arrays.count_true(flags) for flags in held if flags is not None)
-    if drop > free:
-        raise ValueError(
-            f"{request} removes {drop} of {size} elements, but only {free} may go: remove less or protect less"
-        )
+def pruned(mask: Any) -> Any:
+    """Return the flat (row-major) indices of what is off, ascending, in the mask's library.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.pruning import masks
+    >>> masks.pruned(np.array([[True, False], [False, True]]))
+    array([1, 2])
+    """
+    return kept(~checks.mask(mask))
