@@ -187,8 +187,8 @@ def test_layout_and_permission_do_not_matter() -> None:
 
 def test_types_that_do_not_mix() -> None:
     floats, integers = np.ones(3), np.ones(3, np.int64)
-    assert [mask.sum() for mask in selection.select([floats, np.zeros(3, np.float32)], 3)[0]] == [3, 0]
-    assert [mask.sum() for mask in selection.select([integers, np.zeros(3, np.int8)], 3)[0]] == [3, 0]
+    assert [mask.sum() for mask in selection.select([floats, np.zeros(3, np.float32)], 3)] == [3, 0]
+    assert [mask.sum() for mask in selection.select([integers, np.zeros(3, np.int8)], 3)] == [3, 0]
     with pytest.raises(TypeError, match="all floating or all integers, got float64, int64: convert them to one type"):
         selection.select([floats, integers], 1)
     with pytest.raises(TypeError, match="must not mix uint64 with signed integers"):
@@ -196,7 +196,7 @@ def test_types_that_do_not_mix() -> None:
 
 
 def test_no_arrays_no_masks() -> None:
-    assert selection.select([], 0) == ([], [])
+    assert selection.select([], 0) == []
 
 
 @pytest.mark.compiled_only

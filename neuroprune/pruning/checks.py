@@ -69,7 +69,7 @@ def count_each(sparsity: float, sizes: Any) -> Any:
     >>> checks.count_each(0.5, np.array([5, 7]))
     array([2, 4])
     """
-    exact = arrays.cast(sizes, arrays.like(np.zeros(1), sizes))  # float64
+    exact = arrays.double(sizes)
     return arrays.cast(arrays.library(sizes).round(exact * share(sparsity)), sizes)
 
 

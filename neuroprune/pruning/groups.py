@@ -68,7 +68,7 @@ def select_in_groups(
         labels = places // (arrays.size(scores) // shape[0])
     else:
         order = xp.argsort(labels, stable=True)
-        flat, labels, held, stays = (None if a is None else xp.take(a, order) for a in (flat, labels, held, stays))
+        flat, labels, held, stays = (None if a is None else arrays.take(a, order) for a in (flat, labels, held, stays))
     stays = flat == flat if stays is None else stays
     free = stays if held is None else stays & ~held
     first = (places == 0) | (labels != xp.roll(labels, 1))
@@ -84,7 +84,7 @@ def select_in_groups(
         checks.room(size, size - loose, checks.going(sparsity, size, size - on, of, name), name)
     kept = drop_in_runs(flat, first, drops, free, stays)
     if order is not None:
-        kept = xp.take(kept, xp.argsort(order))
+        kept = arrays.take(kept, xp.argsort(order))
     return arrays.like(xp.reshape(kept, shape), scores) if views[0] is not scores else xp.reshape(kept, shape)
 
 
@@ -106,12 +106,12 @@ def drop_in_runs(flat: Any, first: Any, drops: Any, free: Any, stays: Any, small
     running = arrays.running_count(free)
     run = (arrays.running_count(first) - 1)[free]
     order = xp.argsort(flat[free], stable=True)
-    order = xp.take(order, xp.argsort(xp.take(run, order), stable=True))
+    order = arrays.take(order, xp.argsort(arrays.take(run, order), stable=True))
     place = xp.argsort(order)
     before = running[first] - arrays.cast(free, running)[first]  # free ones in the runs before
-    kept = place >= xp.take(before + drops, run)
+    kept = place >= arrays.take(before + drops, run)
     last = arrays.cast(running > 0, running)
-    return stays & (~free | xp.take(kept, running - last))
+    return stays & (~free | arrays.take(kept, running - last))
 
 
 def _per_run(flags: Any, first: Any) -> Any:

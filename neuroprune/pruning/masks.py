@@ -56,7 +56,7 @@ def top(scores: Any, keep: int, protect: Any = None) -> Any:
     keep = checks.integer(keep, "keep", 0, size, "the number of elements that stay")
     held = 0 if checks.flags(protect, scores, "protect") is None else arrays.count_true(protect)
     checks.room(size, held, size - keep, f"keep={keep}")
-    return select([scores], size - keep, None if protect is None else [protect])[0][0]
+    return select([scores], size - keep, None if protect is None else [protect])[0]
 
 
 def sparse(
@@ -118,7 +118,7 @@ def sparse(
         off = 0 if mask is None else size - arrays.count_true(mask)
         drop = checks.going(sparsity, size, off, of)
         checks.room(size, off + checks.held(protect, mask), drop, f"sparsity={sparsity}")
-        return select([scores], drop, [protect], [mask])[0][0]
+        return select([scores], drop, [protect], [mask])[0]
     if not isinstance(groups, str):
         checks.labels(groups, scores, "groups")
     elif groups != "row":
@@ -232,9 +232,9 @@ def swap(mask: Any, drop_scores: Any, grow_scores: Any, n: int) -> Any:
         arrays.require_finite(scores, name)
     present = arrays.count_true(mask)
     n = checks.integer(n, "n", 0, present, "the number of elements to swap among those kept")
-    left = select([drop_scores], n, None, [mask])[0][0]
+    left = select([drop_scores], n, None, [mask])[0]
     absent = arrays.size(mask) - present + n
-    return select([grow_scores], absent - n, [left])[0][0]
+    return select([grow_scores], absent - n, [left])[0]
 
 
 def apply(weight: Any, mask: Any, in_place: bool = False) -> Any:

@@ -353,7 +353,7 @@ def _select_units(scores: Any, sparsity: float, chosen: Block | Axis, protect: A
     size = arrays.size(rated)
     drop = checks.count(sparsity, size)
     checks.room(size, checks.held(fixed, None), drop, f"sparsity={sparsity} of the units of {chosen}")
-    return expand(selection.select([rated], drop, [fixed])[0][0], chosen, arrays.shape(scores))
+    return expand(selection.select([rated], drop, [fixed])[0], chosen, arrays.shape(scores))
 
 
 def unit_scores(scores: Any, chosen: Block | Axis, name: str) -> Any:
@@ -413,7 +413,7 @@ def _reduced(units: Any, reduce: str) -> Any:
     """Return the sum, mean or maximum of each row of (units, elements)."""
     if reduce == "max":
         return _folded(units, arrays.library(units).maximum)
-    total = _folded(arrays.cast(units, arrays.like(np.zeros(1), units)), operator.add)
+    total = _folded(arrays.double(units), operator.add)
     return total if reduce == "sum" else total / units.shape[1]
 
 

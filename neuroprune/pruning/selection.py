@@ -34,8 +34,8 @@ def select(
     mask: Sequence[Any] | None = None,
     magnitude: bool = False,
     names: Sequence[str] | None = None,
-) -> tuple[list[Any], list[int]]:
-    """Return one mask per array, in which `drop` places taken together go, and how many places each mask keeps.
+) -> list[Any]:
+    """Return one mask per array, in which `drop` places taken together go.
 
     Parameters
     ----------
@@ -52,6 +52,18 @@ def select(
     names : sequence of str, optional
         What a message calls the arrays.
     """
+    return select_counted(scores, drop, protect, mask, magnitude, names)[0]
+
+
+def select_counted(
+    scores: Sequence[Any],
+    drop: int,
+    protect: Sequence[Any] | None = None,
+    mask: Sequence[Any] | None = None,
+    magnitude: bool = False,
+    names: Sequence[str] | None = None,
+) -> tuple[list[Any], list[int]]:
+    """Return the masks of `select`, and how many elements each of them keeps."""
     kinds = {arrays.kind(array) for array in scores}
     if len(kinds) > 1 or not kinds <= {"floating", "integer"}:
         raise TypeError(
@@ -84,7 +96,7 @@ def select_host(
     small: int = SMALL,
     sample: int = SAMPLE,
 ) -> tuple[list[np.ndarray], list[int]]:
-    """`select` for numpy arrays; `small` and `sample` are there for the tests."""
+    """`select_counted` for numpy arrays; `small` and `sample` are there for the tests."""
     names = names or ["scores" if len(scores) == 1 else f"scores[{number}]" for number in range(len(scores))]
     scores = _one_type(scores)
     if protect is None and mask is None:
@@ -332,20 +344,20 @@ def select_jointly(
         return sum(max(0, wanted - count) for wanted, count in zip(least, counts, strict=True))
 
     def surplus(more: int) -> int:  # never falls as `more` grows, so that it can be bisected
-        return more - lacking(select(scores, drop + more, protect, mask, magnitude, names)[1])
+        return more - lacking(select_counted(scores, drop + more, protect, mask, magnitude, names)[1])
 
-    kept, counts = select(scores, drop, protect, mask, magnitude, names)
+    kept, counts = select_counted(scores, drop, protect, mask, magnitude, names)
     extra = lacking(counts)
     if extra == 0:
         return kept  # what is reserved has stayed anyway
     # As many more go as there are reserved ones among the lowest; those come back at the end.
-    kept, counts = select(scores, drop + extra, protect, mask, magnitude, names)
+    kept, counts = select_counted(scores, drop + extra, protect, mask, magnitude, names)
     if lacking(counts) > extra:  # other arrays ran short as well
         extra = bisect_left(range(reserved), 0, lo=extra + 1, key=surplus)
-        kept, counts = select(scores, drop + extra, protect, mask, magnitude, names)
+        kept, counts = select_counted(scores, drop + extra, protect, mask, magnitude, names)
     for i, count in enumerate(counts):
         if count < least[i]:
-            kept[i] = select([scores[i]], there[i] - least[i], [protect[i]], [mask[i]], magnitude)[0][0]
+            kept[i] = select([scores[i]], there[i] - least[i], [protect[i]], [mask[i]], magnitude)[0]
     return kept
 
 
