@@ -101,6 +101,7 @@ def test_back_to_dense_in_the_true_shape(drawn, block):
         found = to_sparse(weight, mask, format, block if format == "bsr" else None)
         same_bits(found.to_dense(), masked(weight, mask))
         assert (found.shape, found.dtype, found.format) == (weight.shape, weight.dtype, format)
+        assert found.block == (block if format == "bsr" else None)
         assert found.kept == mask.sum() and found.sparsity == 1 - mask.sum() / mask.size
     same_bits(weight, before[0])
     same_bits(mask, before[1])
@@ -259,6 +260,7 @@ def test_copies_are_whole():
     found @ np.ones(4, np.float32)
     for other in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
         same_bits(other.to_dense(), WEIGHT)
+        assert found._layouts and not other._layouts
         assert (other @ np.ones(4, np.float32)).tolist() == [-1.5, 5.0]
 
 

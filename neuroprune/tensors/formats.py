@@ -75,6 +75,11 @@ class SparseWeight:
         return self._values.dtype
 
     @property
+    def block(self) -> tuple[int, int] | None:
+        """Height and width of the blocks of "bsr"; None in other formats."""
+        return self.matrix.blocksize if self.format == "bsr" else None
+
+    @property
     def size(self) -> int:
         """Number of elements of the weight, on and off."""
         return prod(self.shape)
@@ -188,6 +193,10 @@ class SparseWeight:
             self._layouts[dtype] = (np.ascontiguousarray(start, np.int64), np.ascontiguousarray(read, np.int32),
                                     np.ascontiguousarray(values, dtype))
         return self._layouts[dtype]
+
+    def __reduce__(self) -> tuple:
+        """Copies and pickles hold what is stored, and leave what products made of it behind."""
+        return SparseWeight, (self.format, self.shape, self.kept, self.matrix)
 
     def __matmul__(self, x: Any) -> Any:
         """W x as for matrices: x is (in,) or (in, batch). For samples as rows, see `product`."""

@@ -2,11 +2,11 @@
 
 What is fastest depends on the machine, the density and the batch, so it is measured: at the first product of its
 kind all contenders run on the given numbers, and the winner is remembered for as long as the process lives. Kinds are
-told apart by format, shape, dtype, density (to a factor of the square root of 2) and batch (to a factor of 2).
+told apart by format, shape, dtype, layout of x, density (to a factor of the square root of 2) and batch (of 2).
 All contenders compute the same sums in different orders: results agree up to rounding, and to the bit under `by=`.
 """
 
-from math import ceil, log2
+from math import log2
 from time import perf_counter
 from typing import Any
 
@@ -16,7 +16,7 @@ from neuroprune import arrays, kernels
 from neuroprune.tensors.formats import Packed, SparseWeight
 
 CONTENDERS = ("rows", "lanes", "scipy", "dense")
-_TILE = 1 << 20  # bytes of the inputs of one tile, which has to stay in the second level of cache
+_TILE = 1 << 22  # bytes of the inputs of one tile of 64 samples; beyond that, 16 at a time were faster
 _MOST_ROWS = 16  # samples from which on "rows", one after the other, has no chance
 _LEAST_DENSE = 0.05  # density below which the dense matrix has no chance: it would have to be read 20 times as fast
 _TURNS = 5
@@ -68,7 +68,7 @@ def product(weight: SparseWeight, x: Any, by: str | None = None) -> Any:
     """
     rows = _rows(weight, x)
     if by is None:
-        by = fastest(weight, rows)
+        by = _winner(weight, rows)
     elif by not in CONTENDERS:
         raise ValueError(f"by must be one of {', '.join(CONTENDERS)} or None, got {by!r}: use one of these")
     out = _run(by, weight, rows)
@@ -77,16 +77,7 @@ def product(weight: SparseWeight, x: Any, by: str | None = None) -> Any:
 
 def fastest(weight: SparseWeight, x: Any) -> str:
     """Return the contender that `product` takes for x; measures when no product of this kind was seen before."""
-    rows = _rows(weight, x)
-    density = max(weight.kept, 1) / weight.size
-    kind = (weight.format, weight.shape, rows.dtype, rows.flags.c_contiguous, round(2 * log2(density)),
-            ceil(log2(len(rows))))
-    if kind not in _winners:
-        taken = timings(weight, rows)
-        _winners[kind] = min(taken, key=taken.__getitem__)
-        if _winners[kind] != "dense":
-            weight._layouts.pop(("dense", rows.dtype), None)
-    return _winners[kind]
+    return _winner(weight, _rows(weight, x))
 
 
 def timings(weight: SparseWeight, x: Any) -> dict[str, float]:
@@ -114,6 +105,22 @@ def timings(weight: SparseWeight, x: Any) -> dict[str, float]:
         for name in close:
             taken[name] = min(taken[name], _seconds(name, weight, rows))
     return taken
+
+
+def _winner(weight: SparseWeight, rows: np.ndarray) -> str:
+    """The contender for these samples, looked up at the weight, then among all of its kind, then measured."""
+    samples = rows.dtype, rows.flags.c_contiguous, (len(rows) - 1).bit_length()
+    by = weight._layouts.get(samples)
+    if by is None:
+        density = max(weight.kept, 1) / weight.size
+        kind = weight.format, weight.shape, weight.dtype, weight.block, round(2 * log2(density)), samples
+        if kind not in _winners:
+            taken = timings(weight, rows)
+            _winners[kind] = min(taken, key=taken.__getitem__)
+            if _winners[kind] != "dense":
+                weight._layouts.pop(("dense", rows.dtype), None)
+        by = weight._layouts[samples] = _winners[kind]
+    return by
 
 
 def _seconds(by: str, weight: SparseWeight, rows: np.ndarray) -> float:
