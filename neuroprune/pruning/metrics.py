@@ -4,20 +4,20 @@ Weights or masks come by name: `{name: array}`, of any rank and library. An elem
 weight is exactly 0. Everything counts what it is given and nothing else: biases and norms count when you pass them.
 
 Formats are "dense", "csr", "csc", "coo", "bsr" (blocks of a stated shape) and packed N:M, written "keep:group" as in
-"2:4". Except for "dense" and N:M, an array of rank 2 or more is the matrix of its first axis by all the others.
+"2:4" or as an `NM`. Except for "dense" and N:M, an array of rank 2 or more is the matrix of its first axis by all others.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from operator import index
 from typing import Any
 
 import numpy as np
 
 from neuroprune import arrays
+from neuroprune.pruning import checks, patterns
+from neuroprune.pruning.patterns import NM
 
 FORMATS = ("dense", "csr", "csc", "coo", "bsr")
 
@@ -149,7 +149,7 @@ def compression_ratio(weights: Mapping[str, Any]) -> float:
     return total(weights).compression_ratio
 
 
-def memory(weights: Mapping[str, Any], format: str = "csr", itemsize: int = 4, index_bytes: int = 4,
+def memory(weights: Mapping[str, Any], format: str | NM = "csr", itemsize: int = 4, index_bytes: int = 4,
            block: tuple[int, int] | None = None) -> Memory:
     """Bytes of all arrays, dense and in one format, indices included.
 
@@ -157,8 +157,8 @@ def memory(weights: Mapping[str, Any], format: str = "csr", itemsize: int = 4, i
     ----------
     weights : mapping from name to array
         Masks or weights of rank 2 or more (any rank for "dense").
-    format : str
-        "dense", "csr", "csc", "coo", "bsr" or "keep:group".
+    format : str or NM
+        "dense", "csr", "csc", "coo", "bsr", or packed N:M such as "2:4" (along the last axis) or `NM(2, 4, axis=1)`.
     itemsize : int
         Bytes of one value: 4 for float32.
     index_bytes : int
@@ -187,7 +187,7 @@ def memory(weights: Mapping[str, Any], format: str = "csr", itemsize: int = 4, i
     return Memory(before, after)
 
 
-def bytes_of(shape: Sequence[int], kept: int, format: str = "csr", itemsize: int = 4, index_bytes: int = 4,
+def bytes_of(shape: Sequence[int], kept: int, format: str | NM = "csr", itemsize: int = 4, index_bytes: int = 4,
              block: tuple[int, int] | None = None, blocks: int | None = None) -> int:
     """Bytes of one array in a format: values and indices.
 
@@ -218,34 +218,29 @@ def bytes_of(shape: Sequence[int], kept: int, format: str = "csr", itemsize: int
     >>> metrics.bytes_of((1000, 1000), 100_000), metrics.bytes_of((1000, 1000), 500_000, "2:4")
     (804004, 2125000)
     """
-    shape = tuple(_natural(length, "every length in shape", 1) for length in shape)
-    itemsize, index_bytes = _natural(itemsize, "itemsize", 1), _natural(index_bytes, "index_bytes", 1)
-    size = math.prod(shape)
+    shape = tuple(checks.integer(length, "every length in shape", 1, None, "one of the lengths of the array")
+                  for length in shape)
+    itemsize = checks.integer(itemsize, "itemsize", 1, None, "the bytes of one value")
+    index_bytes = checks.integer(index_bytes, "index_bytes", 1, None, "the bytes of one index")
+    size, pattern = math.prod(shape), packed(format)
     if format == "dense":
         return size * itemsize
-    if pair := keep_and_group(format):
-        keep, group = pair
-        if size % group:
-            raise ValueError(f"{format} needs a number of elements that {group} divides, got shape {shape}: "
-                             "pad the array or use another format")
-        stored = size // group * keep
-        return stored * itemsize + (stored * position_bits(group) + 7) // 8
+    if pattern:
+        stored = slots(shape, pattern)
+        return stored * itemsize + (stored * position_bits(pattern.group) + 7) // 8
     rows, columns = _matrix_shape(shape, format)
     if format == "bsr":
         height, width = block_shape(block)
-        most = -(-rows // height) * -(-columns // width)
-        if blocks is None or _natural(blocks, "blocks", 0) > most:
-            raise ValueError(f"blocks must be from 0 to {most}, got {blocks}: pass how many blocks hold something")
-        return index(blocks) * (height * width * itemsize + index_bytes) + (-(-rows // height) + 1) * index_bytes
-    kept = _natural(kept, "kept", 0)
-    if kept > size:
-        raise ValueError(f"kept must be from 0 to {size}, got {kept}: pass how many elements stay")
+        high = -(-rows // height)
+        blocks = checks.integer(blocks, "blocks", 0, high * -(-columns // width), "how many blocks hold something")
+        return blocks * (height * width * itemsize + index_bytes) + (high + 1) * index_bytes
+    kept = checks.integer(kept, "kept", 0, size, "how many elements are stored")
     pointers = {"csr": rows + 1, "csc": columns + 1, "coo": kept}[format]
     return kept * (itemsize + index_bytes) + pointers * index_bytes
 
 
-def multiply_adds(weights: Mapping[str, Any], positions: Mapping[str, int] | None = None, format: str = "csr",
-                  block: tuple[int, int] | None = None) -> MultiplyAdds:
+def multiply_adds(weights: Mapping[str, Any], positions: Mapping[str, int] | None = None,
+                  format: str | NM = "csr", block: tuple[int, int] | None = None) -> MultiplyAdds:
     """Count the multiply-adds of linear and convolution layers for one sample.
 
     Parameters
@@ -281,16 +276,16 @@ def multiply_adds(weights: Mapping[str, Any], positions: Mapping[str, int] | Non
     positions = dict(positions or {})
     dense = sparse = executed = 0
     for name, array in _checked(weights).items():
-        times = _natural(positions.pop(name, 1), f"positions of {name!r}", 1)
-        size = arrays.size(array)
+        times = checks.integer(positions.pop(name, 1), f"positions of {name!r}", 1, None, "how often a weight is used")
+        size, pattern = arrays.size(array), packed(format)
         kept, blocks = _kept_and_blocks(array, name, format, block)
-        pair = keep_and_group(format)
-        stored = size if format == "dense" else size // pair[1] * pair[0] if pair else kept
+        stored = size if format == "dense" else slots(arrays.shape(array), pattern) if pattern else kept
         if format == "bsr":
             stored = blocks * math.prod(block_shape(block))
         dense, sparse, executed = dense + times * size, sparse + times * kept, executed + times * stored
     if positions:
-        raise ValueError(f"positions must name layers of weights, got {next(iter(positions))!r}: leave it out")
+        name = next(iter(positions))
+        raise ValueError(f"positions must name layers of weights, got {name!r}{checks.nearest(name, weights)}")
     return MultiplyAdds(dense, sparse, executed)
 
 
@@ -318,7 +313,7 @@ def output_positions(size: Sequence[int], kernel: int | Sequence[int], stride: i
     >>> metrics.output_positions((32, 32), 3, stride=2, padding=1)
     256
     """
-    size = tuple(_natural(length, "every length in size", 1) for length in size)
+    size = tuple(checks.integer(length, "every length in size", 1, None, "a length of the input") for length in size)
     each = [_per_axis(value, len(size), name, least) for value, name, least in (
         (kernel, "kernel", 1), (stride, "stride", 1), (padding, "padding", 0), (dilation, "dilation", 1))]
     places = 1
@@ -358,24 +353,31 @@ def accuracy_drop(before: float, after: float) -> float:
     return 100.0 * (float(before) - float(after))
 
 
-def keep_and_group(format: str) -> tuple[int, int] | None:
-    """Return (keep, group) of a packed format such as "2:4"; None for the other formats.
+def packed(format: str | NM) -> NM | None:
+    """Return the pattern of a packed format such as "2:4", or None for one of `FORMATS`.
 
     Raises
     ------
     ValueError
         The format is unknown, or keeps more than there are in a group.
     """
-    if format in FORMATS:
+    if isinstance(format, str) and format in FORMATS:
         return None
-    found = re.fullmatch(r"(\d+):(\d+)", format) if isinstance(format, str) else None
-    if not found:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)} or keep:group such as 2:4, got {format!r}: "
-                         "use one of these")
-    keep, group = int(found[1]), int(found[2])
-    if not 1 <= keep <= group:
-        raise ValueError(f"format must keep from 1 to all of a group, got {format!r}: write keep:group, such as 2:4")
-    return keep, group
+    if isinstance(format, NM) or (isinstance(format, str) and ":" in format):
+        return patterns.pattern(format)
+    raise ValueError(f"format must be a known one or keep:group such as '2:4', got {format!r}"
+                     f"{checks.nearest(format, FORMATS)}")
+
+
+def slots(shape: tuple[int, ...], pattern: NM) -> int:
+    """Return how many values packed N:M stores for an array, which the groups must divide."""
+    text = f"{pattern.keep}:{pattern.group}"
+    if not -len(shape) <= pattern.axis < len(shape):
+        raise ValueError(f"{text} runs along axis {pattern.axis}, got shape {shape}: choose one of its axes")
+    if shape[pattern.axis] % pattern.group:
+        raise ValueError(f"{text} needs an axis whose length {pattern.group} divides, got {shape[pattern.axis]} along "
+                         f"axis {pattern.axis} of shape {shape}: choose another axis or format")
+    return math.prod(shape) // pattern.group * pattern.keep
 
 
 def position_bits(group: int) -> int:
@@ -387,7 +389,9 @@ def block_shape(block: Any) -> tuple[int, int]:
     """Return the shape of the blocks of "bsr", known to be two lengths of at least 1."""
     if not isinstance(block, tuple | list) or len(block) != 2:
         raise ValueError(f"block must be (height, width), got {block!r}: pass the shape of the blocks, such as (4, 4)")
-    return _natural(block[0], "the height of block", 1), _natural(block[1], "the width of block", 1)
+    height, width = (checks.integer(length, "block", 1, None, "the height and the width of the blocks")
+                     for length in block)
+    return height, width
 
 
 def filled_blocks(kept: np.ndarray, block: tuple[int, int]) -> np.ndarray:
@@ -401,19 +405,15 @@ def filled_blocks(kept: np.ndarray, block: tuple[int, int]) -> np.ndarray:
 def _kept_and_blocks(array: Any, name: str, format: str, block: Any) -> tuple[int, int | None]:
     """How many elements are on and, for "bsr", how many blocks hold one."""
     on = _on(array, name)
-    kept = arrays.count_true(on)
-    pair = keep_and_group(format)
+    kept, pattern, shape = arrays.count_true(on), packed(format), arrays.shape(array)
     if format == "bsr":
         matrix = arrays.host(on)
         if matrix is None:
             raise ValueError(f"{name!r} must lie in host memory for blocks, got device {array.device}: move it first")
-        shape = _matrix_shape(arrays.shape(array), format)
-        return kept, int(filled_blocks(matrix.reshape(shape), block_shape(block)).sum())
-    if pair and arrays.size(array) % pair[1]:
-        raise ValueError(f"{format} needs groups of {pair[1]}, got {name!r} of shape {arrays.shape(array)}: "
-                         "pad the array or use another format")
-    if pair and kept > (room := arrays.size(array) // pair[1] * pair[0]):
-        raise ValueError(f"{format} has room for {room} elements of {name!r}, got {kept}: prune to that pattern first")
+        return kept, int(filled_blocks(matrix.reshape(_matrix_shape(shape, format)), block_shape(block)).sum())
+    if pattern and kept > slots(shape, pattern):
+        raise ValueError(f"{pattern.keep}:{pattern.group} has room for {slots(shape, pattern)} elements of {name!r}, "
+                         f"got {kept}: prune it to that pattern first")
     return kept, None
 
 
@@ -446,21 +446,10 @@ def _checked(weights: Any) -> Mapping[str, Any]:
     return weights
 
 
-def _natural(value: Any, name: str, least: int) -> int:
-    """A whole number of at least `least`."""
-    try:
-        number = index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {type(value).__name__}: pass an int") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}: raise it")
-    return number
-
-
 def _per_axis(value: Any, axes: int, name: str, least: int) -> list[int]:
     """One number for each axis."""
     values = list(value) if isinstance(value, Sequence) else [value] * axes
     if len(values) != axes:
         raise ValueError(f"{name} must be one number or {axes}, one for each axis of size, got {len(values)}: "
                          "pass as many")
-    return [_natural(one, name, least) for one in values]
+    return [checks.integer(one, name, least, None, "a number of places along an axis") for one in values]

@@ -13,26 +13,27 @@ from typing import Any
 import numpy as np
 
 from neuroprune import arrays
-from neuroprune.pruning.metrics import block_shape, bytes_of, filled_blocks, keep_and_group, position_bits
+from neuroprune.pruning.metrics import block_shape, bytes_of, filled_blocks, packed, position_bits, slots
+from neuroprune.pruning.patterns import NM
+from neuroprune.pruning.patterns import pattern as pattern_of
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Packed N:M: of each `group` neighbours along an axis, `keep` values and where in the group they are.
+    """Packed N:M: of each group of neighbours along an axis, as many values as stay and where in the group they are.
 
-    `values` (groups, keep), the groups in the storage order of the weight with `axis` moved to the end; `positions`
+    `values` (groups, keep), the groups in the storage order of the weight with the axis moved to the end; `positions`
     holds, for each value in that order, ceil(log2(group)) bits, the lowest first, bytes filled from the lowest bit.
     A group that keeps fewer fills up with zeros at places that are off.
     """
 
     values: np.ndarray
     positions: np.ndarray
-    group: int
-    axis: int
+    pattern: NM
 
     def places(self) -> np.ndarray:
         """Where in its group each value is: (groups, keep), ascending in each group."""
-        width = position_bits(self.group)
+        width = position_bits(self.pattern.group)
         bits = np.unpackbits(self.positions, count=self.values.size * width, bitorder="little")
         return (bits.reshape(*self.values.shape, width) << np.arange(width)).sum(axis=-1)
 
@@ -125,7 +126,7 @@ class SparseWeight:
         dense[rows, columns] = values
         return dense.reshape(self.shape)
 
-    def to(self, format: str, block: tuple[int, int] | None = None) -> "SparseWeight":
+    def to(self, format: str | NM, block: tuple[int, int] | None = None) -> "SparseWeight":
         """Return the same weight in another format.
 
         Zeros that a mask kept go along, except those of blocks and packed N:M, where nothing tells them from filling.
@@ -166,10 +167,10 @@ class SparseWeight:
         """Return rows, columns and values of what is stored inside the (out, in) matrix, zeros in blocks included."""
         width = self.size // self.shape[0]
         if isinstance(self.matrix, Packed):
-            packed = self.matrix
-            order = np.moveaxis(np.arange(self.size).reshape(self.shape), packed.axis, -1).reshape(-1, packed.group)
-            flat = np.take_along_axis(order, packed.places(), axis=1).ravel()
-            return flat // width, flat % width, packed.values.ravel()
+            chosen = self.matrix.pattern
+            order = _in_groups(np.arange(self.size).reshape(self.shape), chosen)
+            flat = np.take_along_axis(order, self.matrix.places(), axis=1).ravel()
+            return flat // width, flat % width, self.matrix.values.ravel()
         stored = self.matrix.tocoo()
         rows, columns = stored.coords
         inside = (rows < self.shape[0]) & (columns < width)
@@ -214,8 +215,8 @@ class SparseWeight:
         return self.format in ("csr", "csc", "coo")
 
 
-def to_sparse(weight: Any, mask: Any = None, format: str = "csr", block: tuple[int, int] | None = None,
-              axis: int = -1) -> SparseWeight:
+def to_sparse(weight: Any, mask: Any = None, format: str | NM = "csr",
+              block: tuple[int, int] | None = None) -> SparseWeight:
     """Store a weight without what is off.
 
     Parameters
@@ -224,12 +225,11 @@ def to_sparse(weight: Any, mask: Any = None, format: str = "csr", block: tuple[i
         Of numpy, torch or the array API standard, in host memory, floating. Half precision becomes float32.
     mask : boolean array, optional
         Of the weight's shape; True is stored. Without it, what is not 0 is stored.
-    format : str
-        "csr", "csc", "coo" or "bsr" of scipy.sparse, or packed N:M as "keep:group": "2:4" keeps 2 of every 4.
+    format : str or NM
+        "csr", "csc", "coo" or "bsr" of scipy.sparse, or packed N:M: "2:4" keeps 2 of every 4 along the last axis,
+        `npr.masks.NM(2, 4, axis=1)` along another.
     block : (int, int), optional
         Height and width of the blocks of "bsr". They need not divide the weight: only storage is rounded up.
-    axis : int
-        The axis along which the groups of packed N:M run; the last by default.
 
     Returns
     -------
@@ -254,21 +254,21 @@ def to_sparse(weight: Any, mask: Any = None, format: str = "csr", block: tuple[i
     >>> (packed.to_dense() == weight).all()
     np.True_
     """
-    pair = keep_and_group(format)
+    pattern = packed(format)
     values, kept = _values_and_kept(weight, mask)
     if format == "dense":
         raise ValueError("format must be sparse, got 'dense': keep the array as it is")
     if block is not None and format != "bsr":
         raise ValueError(f"block belongs to format 'bsr', got block={block!r} with {format!r}: leave one out")
-    if pair:
-        matrix: Any = _packed(values, kept, *pair, axis, format)
+    if pattern:
+        format, matrix = f"{pattern.keep}:{pattern.group}", _packed(values, kept, pattern)
     else:
         flat = values.reshape(values.shape[0], -1), kept.reshape(values.shape[0], -1)
         matrix = _blocks(*flat, block_shape(block)) if format == "bsr" else _entrywise(*flat, format)
     return SparseWeight(format, values.shape, int(np.count_nonzero(kept)), matrix)
 
 
-def sizes(weight: Any, mask: Any = None, block: tuple[int, int] = (4, 4), pattern: str = "2:4") -> dict[str, int]:
+def sizes(weight: Any, mask: Any = None, block: tuple[int, int] = (4, 4), pattern: str | NM = "2:4") -> dict[str, int]:
     """Bytes of a weight in every format that can hold it, the smallest first; among equals in the order listed here.
 
     Parameters
@@ -277,8 +277,8 @@ def sizes(weight: Any, mask: Any = None, block: tuple[int, int] = (4, 4), patter
         As for `to_sparse`.
     block : (int, int)
         Shape of the blocks of "bsr".
-    pattern : str
-        Packed N:M along the last axis; left out where the weight does not follow it.
+    pattern : str or NM
+        Packed N:M; left out where the weight does not follow it.
 
     Returns
     -------
@@ -293,17 +293,19 @@ def sizes(weight: Any, mask: Any = None, block: tuple[int, int] = (4, 4), patter
     {'bsr': 292, 'csr': 580, 'csc': 580, 'coo': 768, 'dense': 1024}
     """
     values, kept = _values_and_kept(weight, mask)
-    block, (keep, group) = block_shape(block), _pair(pattern)
+    block, chosen = block_shape(block), pattern_of(pattern)
+    if not isinstance(chosen, NM):
+        raise ValueError(f"pattern must be keep:group such as '2:4' or an NM, got {pattern!r}: for blocks pass block")
     n_blocks = int(filled_blocks(kept.reshape(values.shape[0], -1), block).sum())
-    formats = ["dense", "csr", "csc", "coo", "bsr"]
-    if values.shape[-1] % group == 0 and kept.reshape(-1, group).sum(axis=1).max() <= keep:
-        formats.append(pattern)
-    found = {format: bytes_of(values.shape, int(kept.sum()), format, values.dtype.itemsize, 4, block, n_blocks)
-             for format in formats}
+    formats: dict[str, str | NM] = {format: format for format in ("dense", "csr", "csc", "coo", "bsr")}
+    if _follows(kept, chosen):
+        formats[f"{chosen.keep}:{chosen.group}"] = chosen
+    found = {name: bytes_of(values.shape, int(kept.sum()), format, values.dtype.itemsize, 4, block, n_blocks)
+             for name, format in formats.items()}
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
-def smallest(weight: Any, mask: Any = None, block: tuple[int, int] = (4, 4), pattern: str = "2:4") -> str:
+def smallest(weight: Any, mask: Any = None, block: tuple[int, int] = (4, 4), pattern: str | NM = "2:4") -> str:
     """Return the format that takes the fewest bytes, as `sizes` counts them; it may be "dense".
 
     Examples
@@ -316,7 +318,7 @@ def smallest(weight: Any, mask: Any = None, block: tuple[int, int] = (4, 4), pat
     return next(iter(sizes(weight, mask, block, pattern)))
 
 
-def sparsify(weights: Mapping[str, Any], masks: Mapping[str, Any], format: str = "csr",
+def sparsify(weights: Mapping[str, Any], masks: Mapping[str, Any], format: str | NM = "csr",
              block: tuple[int, int] | None = None) -> dict[str, SparseWeight]:
     """Store every weight that has a mask, as `to_sparse` does; errors name the weight.
 
@@ -369,12 +371,16 @@ def _on_host(array: Any, name: str) -> np.ndarray:
     return view
 
 
-def _pair(pattern: str) -> tuple[int, int]:
-    """(keep, group) of what has to be an N:M pattern."""
-    pair = keep_and_group(pattern)
-    if pair is None:
-        raise ValueError(f"pattern must be keep:group such as '2:4', got {pattern!r}: write it so")
-    return pair
+def _follows(kept: np.ndarray, pattern: NM) -> bool:
+    """Whether packed N:M can hold what is kept."""
+    if not -kept.ndim <= pattern.axis < kept.ndim or kept.shape[pattern.axis] % pattern.group:
+        return False
+    return bool(_in_groups(kept, pattern).sum(axis=1).max() <= pattern.keep)
+
+
+def _in_groups(array: np.ndarray, pattern: NM) -> np.ndarray:
+    """The groups of a pattern as rows."""
+    return np.moveaxis(array, pattern.axis, -1).reshape(-1, pattern.group)
 
 
 def _entrywise(values: np.ndarray, kept: np.ndarray, format: str) -> Any:
@@ -405,19 +411,16 @@ def _blocks(values: np.ndarray, kept: np.ndarray, block: tuple[int, int]) -> Any
     return sparse.bsr_array((blocks, np.nonzero(filled)[1].astype(np.int32), start), shape=whole.shape)
 
 
-def _packed(values: np.ndarray, kept: np.ndarray, keep: int, group: int, axis: int, format: str) -> Packed:
+def _packed(values: np.ndarray, kept: np.ndarray, pattern: NM) -> Packed:
     """The kept elements of each group, in order, then elements that are off; and where they are."""
-    if not -values.ndim <= index(axis) < values.ndim:
-        raise ValueError(f"axis must be one of the {values.ndim} of the weight, got {axis}: count from 0")
-    if values.shape[axis] % group:
-        raise ValueError(f"{format} needs an axis whose length {group} divides, got {values.shape[axis]} along axis "
-                         f"{axis} of shape {values.shape}: choose another axis or format")
-    flags, groups = (np.moveaxis(part, axis, -1).reshape(-1, group) for part in (kept, values))
+    slots(values.shape, pattern)
+    flags = _in_groups(kept, pattern)
     full = np.count_nonzero(flags, axis=1)
-    if full.max() > keep:
-        raise ValueError(f"{format} keeps {keep} of each {group} along axis {axis}, got {full.max()} in group "
-                         f"{int((full > keep).argmax())}: prune to that pattern first")
-    places = np.sort(np.argsort(~flags, axis=1, kind="stable")[:, :keep], axis=1)
-    bits = (places[:, :, None] >> np.arange(position_bits(group))) & 1
-    return Packed(np.take_along_axis(groups, places, axis=1),
-                  np.packbits(bits.astype(np.uint8).ravel(), bitorder="little"), group, index(axis))
+    if full.max() > pattern.keep:
+        raise ValueError(f"{pattern.keep}:{pattern.group} keeps {pattern.keep} of each {pattern.group} along axis "
+                         f"{pattern.axis}, got {full.max()} in group {int((full > pattern.keep).argmax())}: prune to "
+                         "that pattern first")
+    places = np.sort(np.argsort(~flags, axis=1, kind="stable")[:, : pattern.keep], axis=1)
+    bits = (places[:, :, None] >> np.arange(position_bits(pattern.group))) & 1
+    return Packed(np.take_along_axis(_in_groups(values, pattern), places, axis=1),
+                  np.packbits(bits.astype(np.uint8).ravel(), bitorder="little"), pattern)
