@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-NEEDS_TORCH = {"neuroprune.tensors.torch"}  # imports torch at the top
+NEEDS_TORCH = {"neuroprune.tensors.torch", "neuroprune.interop.torch"}  # in their examples
 
 
 def module_names() -> list[str]:
