@@ -1,6 +1,7 @@
 """Scores are one expression each, the same in every library, and what is missing or wrong is said in one sentence."""
 
 import inspect
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from bridge import assert_one_sentence
 from libraries import LIBRARIES, assert_same_place, back, to
 from neuroprune.pruning import saliency
 
@@ -19,14 +21,21 @@ FORMULAS = {
     "gradient": lambda w, g: abs(g),
     "snip": lambda w, g: abs(w * g),
     "taylor": lambda w, g: (w * g) * (w * g),
+    "movement": lambda w, g: g,
+    "wanda": lambda w, g: abs(w) * g,
+    "obs_diagonal": lambda w, g: w * w / (abs(g) + 1),
+    "fisher": lambda w, g: w * w * (g * g),
+    "synflow": lambda w, g: abs(w * g),
+    "grasp": lambda w, g: w * g,
 }
+WITH_ARRAYS = [name for name in NAMES if saliency.requires(name) not in ((), ("rng",))]
 NUMBERS = st.floats(-1e6, 1e6, width=32)
 
 
 def all_signals(gradient):
     """What the scorers of the table may ask for; each takes what it needs."""
     return {"gradient": gradient, "rng": 11, "movement": gradient, "input_norm": gradient, "hessian_gradient": gradient,
-            "inverse_hessian_diagonal": abs(gradient) + 1, "squared_gradient": gradient * gradient}
+            "inverse_hessian_diagonal": abs(gradient) + 1, "squared_gradient": gradient * gradient}  # fmt: skip
 
 
 @st.composite
@@ -57,12 +66,15 @@ def test_the_table() -> None:
     for name, function in saliency.SCORERS.items():
         assert function.__name__ == name and function.__doc__ and inspect.isfunction(function)
         assert function.requires == needs[name]
+        assert getattr(function, "scope", "layer") == ("row" if name == "wanda" else "layer")
+    assert sorted(FORMULAS) == [name for name in NAMES if name != "random"]
 
 
 @pytest.mark.parametrize("name", sorted(FORMULAS))
 @given(values=weights_and_gradients())
 def test_formulas(name: str, values: tuple) -> None:
     weight, gradient = values[0].astype(np.float64), values[1].astype(np.float64)
+    weight = np.atleast_1d(weight)
     scores = saliency.score(name, weight, **all_signals(gradient))
     wanted = [
         FORMULAS[name](w, g) for w, g in zip(weight.flat, np.broadcast_to(gradient, weight.shape).flat, strict=True)
@@ -119,6 +131,78 @@ def test_automatic_differentiation_sees_nothing(torch) -> None:
     scores = saliency.score("snip", weight, gradient=torch.ones(2, requires_grad=True))
     assert type(scores) is torch.Tensor and not scores.requires_grad
     assert scores.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signed_scores_rank_by_sign(name: str) -> None:
+    """Movement and GraSP: what moves towards zero goes first, however fast it moves."""
+    signed = name in ("movement", "grasp")
+    scores = saliency.score(name, np.array([1.0, 1.0, 1.0]), **all_signals(np.array([-5.0, 0.5, 2.0])))
+    assert (scores.min() < 0) == (signed or name == "wanda")  # a norm is never negative; the signal here is
+    if signed:
+        assert scores.tolist() == [-5.0, 0.5, 2.0]
+
+
+@given(shape=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=st.integers(0, 2**32))
+def test_a_matrix_and_its_connections_score_alike(shape: tuple, seed: int) -> None:
+    """A graph holds the matrix row by row as one column: a norm per input there is one per connection."""
+    rng = np.random.default_rng(seed)
+    weight, norms = rng.normal(size=shape), rng.random(shape[1])
+    for name in WITH_ARRAYS:
+        dense = saliency.score(name, weight, **all_signals(norms))
+        column = saliency.score(name, weight.ravel(), **all_signals(np.tile(norms, weight.shape[0])))
+        assert dense.ravel().tobytes() == column.tobytes(), name
+
+
+@pytest.mark.parametrize("name", WITH_ARRAYS)
+def test_signals_of_another_precision(name: str, torch) -> None:
+    """Scored in the dtype of the weight, whatever the signal's."""
+    weight, signal = torch.tensor([[0.1, -3.0], [2.0, 0.7]]), torch.tensor([0.3, 1.7])
+    for kind in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        for other in (torch.float16, torch.float64):
+            scores = saliency.score(name, weight.to(kind), **all_signals(signal.to(other)))
+            assert scores.dtype is kind and scores.shape == weight.shape
+
+
+# ---------------------------------------------------------------- a summary
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@given(data=st.data())
+def test_describe(dtype: type, data: st.DataObject) -> None:
+    shape = tuple(data.draw(st.lists(st.integers(1, 4), max_size=4)))
+    scores = np.random.default_rng(data.draw(st.integers(0, 2**32))).normal(0, 3, shape)
+    scores = np.round(scores * data.draw(st.sampled_from((0.0, 1.0, 100.0)))).astype(dtype)
+    threshold = data.draw(st.sampled_from((0.0, 1.0, 2.5, -1.0)))
+    values = [float(value) for value in scores.ravel()]
+    mean = math.fsum(values) / len(values)
+    wanted = (min(values), max(values), mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)),
+              sum(v < threshold for v in values) / len(values))  # fmt: skip
+    for library in LIBRARIES:
+        if dtype is np.float16 and library in ("strict", "device"):
+            continue
+        found = saliency.describe(to(library, scores), threshold)
+        fields = (found.min, found.max, found.mean, found.std, found.below)
+        assert fields == pytest.approx(wanted, rel=1e-12 if dtype is np.float64 else 1e-6, abs=1e-6), library
+        assert all(type(field) is float for field in fields)
+
+
+def test_describe_by_hand(torch) -> None:
+    found = saliency.describe(np.array([[1.0, 3.0], [0.0, 0.0]]), threshold=1.0)
+    assert (found.min, found.max, found.mean, found.below) == (0.0, 3.0, 1.0, 0.5)  # strictly below
+    assert found.std == pytest.approx(math.sqrt(1.5))  # of the population
+    assert saliency.describe(np.array([0.0, 1.0])).below == 0.0
+    assert saliency.describe(torch.full((70_000,), 2.0, dtype=torch.float16)).mean == 2.0  # their sum is too large
+    shifted = saliency.describe(np.array([1e8, 1e8 + 1, 1e8 + 2]))
+    assert shifted.std == pytest.approx(math.sqrt(2 / 3))
+
+
+def test_describe_refuses() -> None:
+    with pytest.raises(ValueError, match="^scores must be finite, got nan at index 1: remove or replace") as error:
+        saliency.describe(np.array([1.0, np.nan]))
+    assert_one_sentence(error)
+    with pytest.raises(TypeError, match="array of numpy, torch or the array API standard is needed"):
+        saliency.describe([1.0])
 
 
 # ---------------------------------------------------------------- a user's function
@@ -200,14 +284,35 @@ def test_missing_signals(name: str) -> None:
             saliency.score(name, np.ones(2), **signals)
 
 
+@pytest.mark.parametrize("name", WITH_ARRAYS)
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_signals_broadcast_to_the_weight(library: str) -> None:
-    weight = to(library, np.ones((2, 3)))
+def test_signals_broadcast_to_the_weight(library: str, name: str) -> None:
+    weight, (keyword,) = to(library, np.ones((2, 3))), saliency.requires(name)
     for shape in ((2,), (4, 2, 3), (1, 2, 3), (3, 3)):
         with pytest.raises(
-            ValueError, match=rf"^signal 'gradient' of shape \({shape[0]},.*\) must broadcast to the wei"
+            ValueError, match=rf"^signal '{keyword}' of shape \({shape[0]},.*\) must broadcast to the wei"
         ):
-            saliency.score("snip", weight, gradient=to(library, np.ones(shape)))
+            saliency.score(name, weight, **{keyword: to(library, np.ones(shape))})
+
+
+@pytest.mark.parametrize("name", WITH_ARRAYS)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_signals_that_are_not_finite_are_named(library: str, name: str) -> None:
+    weight, (keyword,) = to(library, np.ones((2, 3))), saliency.requires(name)
+    with pytest.raises(ValueError, match=rf"^signal '{keyword}' must be finite, got nan at index \(0, 1\): rem"):
+        saliency.score(name, weight, **{keyword: to(library, np.array([1.0, np.nan, np.nan]))})
+    if name != "obs_diagonal":  # what divides by infinity is finite
+        with pytest.raises(ValueError, match=rf"^signal '{keyword}' must be finite, got inf at index \(1, 0\)"):
+            saliency.score(name, weight, **{keyword: to(library, np.array([[1.0], [np.inf]]))})
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("bad", [0.0, -0.0, -2.0])
+def test_the_inverse_hessian_diagonal_is_positive(library: str, bad: float) -> None:
+    weight, diagonal = to(library, np.ones((2, 3))), to(library, np.array([[1.0], [bad]]))
+    with pytest.raises(ValueError, match="^signal .inverse_hessian_diagonal. must be positive everywhere") as error:
+        saliency.score("obs_diagonal", weight, inverse_hessian_diagonal=diagonal)
+    assert_one_sentence(error)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
