@@ -216,6 +216,10 @@ def test_snfs(case: dict, library: str) -> None:
     assert np.allclose(measured / measured.sum(), shares, **tol)
     room = [int((~mask).sum()) + drops[name] for name, mask in old.items()]
     assert [int(grown[name].sum()) for name in names] == distribution.apportion(measured.tolist(), total, room)
+    capped = case["params"]["adjusted_growth_before"] or any(
+        wanted > 0.98 * free
+        for wanted, free in zip(expected["regrowth_per_layer_before_truncation_to_int"], room, strict=True)
+    )
     for i, name in enumerate(names):
         reference = flags(expected["new_masks"][i])
         left = old[name] & ~dropped[name]
@@ -223,7 +227,9 @@ def test_snfs(case: dict, library: str) -> None:
         assert dropped[name].sum() == drops[name]
         assert not (left & ~reference).any()  # the same ones were dropped
         wanted = expected["regrowth_per_layer_before_truncation_to_int"][i]
-        assert theirs.sum() == int(wanted) and abs(ours.sum() - wanted) < 1
+        assert theirs.sum() == int(wanted)
+        if not capped:  # theirs rounds each by itself, and spreads what is too much for one evenly over all
+            assert abs(ours.sum() - theirs.sum()) <= 1
         if ours.sum() == theirs.sum():
             assert np.array_equal(ours, theirs)
         else:  # the best by momentum, one more or one less
