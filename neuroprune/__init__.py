@@ -5,7 +5,9 @@ Evolution: `Population`, `Settings`, `GenerationPruning`, `AdaptivePruning`, `Ch
 `EvolutionHistory`; operators for any loop: `mutation`, `crossover`, `distance`, `Innovations`.
 Problems to evolve on: `Dataset`, `XOR`, `PoleBalancing`, `DoublePole`, `Gym`, `sequences`; `Lamarckian` and
 `Baldwinian` learning.
-Pruning core, for arrays of any rank and library: `score`, `saliency`, `masks`, `schedules`.
+Pruning core, for arrays of any rank and library: `score`, `saliency`, `masks`, `schedules`, `distribution`, `decay`,
+`Rewire`, `metrics`.
+Dense layers and tensors: `prune_tensors`, `DenseLayer`, `to_sparse`; for PyTorch models `neuroprune.tensors.torch`.
 """
 
 from neuroprune.activations import register_activation
@@ -26,14 +28,19 @@ from neuroprune.network.graph import Graph
 from neuroprune.network.history import History
 from neuroprune.network.network import Network
 from neuroprune.network.prune import PruneResult, PruningSchedule
-from neuroprune.pruning import masks, saliency, schedules
+from neuroprune.pruning import decay, distribution, masks, metrics, saliency, schedules
+from neuroprune.pruning.rewire import Rewire
 from neuroprune.pruning.saliency import score
+from neuroprune.tensors.dense import DenseLayer
+from neuroprune.tensors.formats import to_sparse
+from neuroprune.tensors.prune import prune_tensors
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "XOR", "AdaptivePruning", "Baldwinian", "Checkpoint", "Dataset", "DoublePole", "EvolutionHistory",
+    "XOR", "AdaptivePruning", "Baldwinian", "Checkpoint", "Dataset", "DenseLayer", "DoublePole", "EvolutionHistory",
     "GenerationPruning", "Graph", "Gym", "History", "Innovations", "Lamarckian", "Network", "PoleBalancing",
-    "Population", "PruneResult", "PruningSchedule", "Settings", "Species", "crossover", "distance", "masks",
-    "mutation", "register_activation", "saliency", "schedules", "score", "sequences",
+    "Population", "PruneResult", "PruningSchedule", "Rewire", "Settings", "Species", "crossover", "decay",
+    "distance", "distribution", "masks", "metrics", "mutation", "prune_tensors", "register_activation", "saliency",
+    "schedules", "score", "sequences", "to_sparse",
 ]

@@ -21,7 +21,11 @@ def assert_identical(first, second):
 
 def assert_equal(mine, theirs, name):
     assert type(mine) is type(theirs), name
-    if isinstance(mine, np.ndarray):
+    if isinstance(mine, tuple) and any(isinstance(part, np.ndarray) for part in mine):
+        assert len(mine) == len(theirs), name
+        for one, other in zip(mine, theirs, strict=True):
+            assert_equal(one, other, name)
+    elif isinstance(mine, np.ndarray):
         assert mine.dtype == theirs.dtype and mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes(), name
     else:
         assert mine == theirs, name

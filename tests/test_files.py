@@ -180,7 +180,7 @@ def test_files_of_version_1_stay_readable(tmp_path):
     assert net.connections.delayed.tolist() == [False, True, False] and net.iteration == 17 and net.seed == 11
     assert (net.initial_connection_count, net.evolution_baseline, net.last_prune_iteration) == (4, 5, 3)
     assert net.pruning == PruningSchedule(0.5, 1, 9, 2, "snip", 0.25, "cubic", [[1, 2], [0, 2]])
-    assert net._state.tolist() == [[1.0, 2.0, 3.0, 4.0]] and net._gradient_ends
+    assert net._state.tolist() == [[1.0, 2.0, 3.0, 4.0]] and net._signals_end
     assert json.loads(written(net, "json", tmp_path).read_text()) == json.loads(VERSION_1)
 
 
@@ -224,7 +224,7 @@ def test_numbers_that_are_not_finite_are_refused(suffix, column, tmp_path):
     net.connections.accumulated_gradient = np.ones(9)
     path = written(net, suffix, tmp_path)
     before = path.read_bytes()
-    {"weight": net._weight, "bias": net._bias, "gradient": net._gradient, "state": net._state[0]}[column][3] = math.nan
+    {"weight": net._weight, "bias": net._bias, "gradient": net._signals[0], "state": net._state[0]}[column][3] = math.nan
     with pytest.raises(ValueError, match="must be finite, got nan at index 3") as error:
         net.save(path)
     assert_one_sentence(error)

@@ -217,7 +217,7 @@ def test_prune_to_sparsity_is_that_of_the_network(method, with_gradient, spelled
     PruneToSparsity(sparsity, method)(net, numbers)
     assert len(net.connections) == len(twin.connections)
     assert net.evolution_baseline == twin.evolution_baseline and net.sparsity == result.sparsity
-    assert net._gradient_ends == twin._gradient_ends
+    assert net._signals_end == twin._signals_end
     if "rng" not in needed:
         assert net.equals(twin)
         mine, theirs = net.connections.accumulated_gradient, twin.connections.accumulated_gradient

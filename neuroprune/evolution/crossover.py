@@ -42,7 +42,7 @@ def crossover(fitter: Network, other: Network, rng: np.random.Generator | int | 
     child = fitter.copy()
     child._parameters[:] = result.columns.parameters[:child._parameters.size]
     child._code[:] = result.columns.code[:graph.n_nodes]
-    child._gradient = child._state = child._rng = child._rng_state = None
+    child._signals = child._state = child._rng = child._rng_state = None
     child._seed = int(rng.integers(2**63))
     return child
 

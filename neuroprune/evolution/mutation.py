@@ -262,7 +262,7 @@ class _Pruning(Operator):
         count = len(network.connections)
         check_column(network.connections.weight, count, "net.connections.weight")
         super().__call__(network, rng)
-        network._gradient_ends |= len(network.connections) < count  # the next training step records anew
+        network._signals_end |= len(network.connections) < count  # the next training step records anew
 
     def _code(self) -> int:
         if self.method not in IN_PROGRAMS:

@@ -77,11 +77,11 @@ def _rewire(network: "Network", new: Graph, parameters: np.ndarray, code: np.nda
     old = network._graph
     former = old.match(new)
     kept = bool((former >= 0).all())
-    gradient = network._gradient[former] if kept and network._gradient is not None else None
+    signals = tuple(column[former] for column in network._signals) if kept and network._signals is not None else None
     same_nodes = np.array_equal(old.ids, new.ids)
     if same_nodes and old.layer_sizes is not None:
         new = Graph(new.n_inputs, new.n_outputs, old.ids, new.incoming, new.source, new.delayed, old.layer_sizes)
     e = new.n_connections
-    network._replace(new, parameters[:e], gradient, None if same_nodes else old.positions(new.ids))
+    network._replace(new, parameters[:e], signals, None if same_nodes else old.positions(new.ids))
     network._bias[:] = parameters[e:]
     network._code[:] = code

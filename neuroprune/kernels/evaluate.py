@@ -248,7 +248,7 @@ def learn(columns, user, n_inputs, n_outputs, recurrent, start, stop, x, y, loss
         at = node + columns.edge_start[g]
         parameters = columns.parameters[at:at + e + n]
         before = parameters.copy()
-        moments, accumulated = np.zeros((2, e + n)), np.zeros(e)
+        moments, unread = np.zeros((2, e + n)), np.zeros(e)  # what is accumulated is not asked for
         reads(columns, g, read)
         seed_stream(seed, generation, first + g, stream)
         for i in range(rows):
@@ -260,8 +260,8 @@ def learn(columns, user, n_inputs, n_outputs, recurrent, start, stop, x, y, loss
             place = batches(rows, batch, starts[:count + 1], order, permutation, place, stream)
             done = train_steps(columns.incoming[node:node + n + 1], read[:e], parameters, columns.code[node:node + n],
                                user, n_inputs, n_outputs, recurrent, tile_stride(n, blocks, batch), loss, x, y, order,
-                               starts, optimizer, settings, clip, rates[:count], taken + 1, moments, accumulated,
-                               losses, norms)
+                               starts, optimizer, settings, clip, rates[:count], taken + 1, moments, unread,
+                               unread, unread, losses, norms)
             taken = taken + count if done == count else -1
         if taken < 0 or not _finite(parameters):
             parameters[:] = before

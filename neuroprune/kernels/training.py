@@ -12,12 +12,13 @@ from neuroprune.kernels.optimize import optimizer_step, square_sum
 
 @jit
 def train_steps(incoming, read, parameters, code, user, n_inputs, n_outputs, recurrent, stride, loss, x, y, order,
-                starts, optimizer, settings, clip, rates, first_step, moments, accumulated, losses, norms):
+                starts, optimizer, settings, clip, rates, first_step, moments, sum_gradient,
+                sum_movement, sum_squared, losses, norms):
     """Take len(rates) steps; step i uses the rows order[starts[i]:starts[i + 1]]. Returns the steps taken.
 
     Stops before the step whose loss or gradient is not finite. `parameters` holds weights, then biases of all
-    nodes; `accumulated` (E,) gains the gradient of each mini-batch's mean loss, before clipping and penalties;
-    clip 0 means none; losses and norms receive one number a step.
+    nodes; the three sums (E,) gain g, -w g and g^2, g the gradient of each mini-batch's mean loss before
+    clipping and penalties; clip 0 means none; losses and norms receive one number a step.
     """
     n = incoming.size - 1
     n_weights = read.size
@@ -36,7 +37,9 @@ def train_steps(incoming, read, parameters, code, user, n_inputs, n_outputs, rec
         if not (math.isfinite(losses[i]) and math.isfinite(norms[i])):
             return i
         for edge in range(n_weights):
-            accumulated[edge] += gradient[edge]
+            sum_gradient[edge] += gradient[edge]
+            sum_movement[edge] -= weight[edge] * gradient[edge]
+            sum_squared[edge] += gradient[edge] * gradient[edge]
         if clip > 0.0 and norms[i] > clip:
             factor = clip / norms[i]
             for p in range(gradient.size):

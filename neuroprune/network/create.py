@@ -199,9 +199,9 @@ def over(graph: Graph, parameters: np.ndarray, code: np.ndarray, default_code: i
     net._bias = parameters[count:]
     net._code = code
     net._default_code = default_code
-    net._gradient = net._state = net._schedule = net._training_baseline = net._last_prune_iteration = None
+    net._signals = net._state = net._schedule = net._training_baseline = net._last_prune_iteration = None
     net._rng_state = net._trail = None
-    net._gradient_ends = False
+    net._signals_end = False
     net._evolution_baseline = evolution_baseline
     net._iteration = 0
     net._rng = seed if isinstance(seed, np.random.Generator) else None
@@ -214,7 +214,7 @@ def restore(cls: type["Network"], graph: Graph, weight: np.ndarray, bias: np.nda
     """Put a network together from its parts, as `pickle` and `load` do."""
     code = np.array([activations.code(name) for name in names], np.uint8)
     net = cls(graph, weight, bias, code, activations.code(rest["default"]), 0)
-    net._gradient, net._gradient_ends = rest["gradient"], rest["gradient_ends"]
+    net._signals, net._signals_end = rest["signals"], rest["signals_end"]
     net._state, net._schedule = rest["state"], rest["schedule"]
     net._training_baseline, net._evolution_baseline = rest["training_baseline"], rest["evolution_baseline"]
     net._last_prune_iteration, net._iteration = rest["last_prune_iteration"], rest["iteration"]

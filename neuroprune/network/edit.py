@@ -42,7 +42,7 @@ def as_recurrent(net: "Network") -> "Network":
         delayed = np.zeros(graph.n_connections, np.bool_)
         recurrent = Graph(graph.n_inputs, graph.n_outputs, graph.ids, graph.incoming, graph.source, delayed,
                           graph.layer_sizes)
-        net._replace(recurrent, net._weight, net._gradient)
+        net._replace(recurrent, net._weight, net._signals)
     return net
 
 
@@ -205,7 +205,7 @@ def disconnect(net: "Network", source_id: Any, target_id: Any) -> None:
 def keep(net: "Network", mask: Any) -> None:
     """Keep the connections marked True in `mask`, bool (E,); may leave none.
 
-    The accumulated gradient keeps the same entries.
+    The accumulated signals keep the same entries.
 
     Examples
     --------
@@ -229,16 +229,18 @@ def keep_counted(net: "Network", mask: np.ndarray, count: int) -> None:
 
 
 def kept_columns(net: "Network", mask: np.ndarray, count: int) -> tuple[Graph, np.ndarray, np.ndarray | None]:
-    """Graph, weights and accumulated gradient after keeping the marked connections; the network stays as it is."""
+    """Graph, weights and accumulated signals after keeping the marked connections; the network stays as it is."""
     graph, structure = net._graph, kernels.structure
     if not (mask.flags.c_contiguous and mask.flags.writeable):
         mask = mask.copy()  # another kind of array would compile the kernels again
     source, weight = structure.compact_pair(mask, count, graph.source, net._weight)
     delayed = None if graph.delayed is None else structure.compact(mask, count, graph.delayed)
-    gradient = None if net._gradient is None else structure.compact(mask, count, net._gradient)
+    signals = None
+    if net._signals is not None:
+        signals = tuple(structure.compact(mask, count, column) for column in net._signals)
     incoming = structure.compact_incoming(mask, graph.incoming)
     new = Graph(graph.n_inputs, graph.n_outputs, graph.ids, incoming, source, delayed, graph.layer_sizes)
-    return new, weight, gradient
+    return new, weight, signals
 
 
 def add_node(net: "Network", source_id: int, target_id: int) -> int:
@@ -310,7 +312,7 @@ def _keep_nodes(net: "Network", stay: np.ndarray) -> None:
     incoming = np.concatenate([graph.incoming[:-1][stay], graph.incoming[-1:]])
     new = Graph(graph.n_inputs, graph.n_outputs, graph.ids[stay], incoming, moved[graph.source],
                 None if graph.delayed is None else graph.delayed.copy())
-    net._replace(new, net._weight, net._gradient, np.flatnonzero(stay))
+    net._replace(new, net._weight, net._signals, np.flatnonzero(stay))
 
 
 def trim(net: "Network") -> int:

@@ -4,7 +4,7 @@ Format version 1. Scalars and names are the header; numbers are columns:
 
     ids (N,)  bias (N,)  activation (N,) index into the header's names     nodes in activation order
     source (E,)  target (E,)  weight (E,)  delayed (E,)                    connections in storage order, by id
-    gradient (E,)  state (streams, N)                                      where there are any
+    gradient (E,)  movement (E,)  squared_gradient (E,)  state (streams, N)  where there are any
     mask (N, N)  pairs (k, 2)                                              candidates of the schedule, one of them
 """
 
@@ -20,7 +20,7 @@ from neuroprune import activations, rng
 from neuroprune.network import archive, create
 from neuroprune.network.atomic import write_atomically
 from neuroprune.network.graph import Graph
-from neuroprune.network.prune import PruningSchedule
+from neuroprune.network.prune import RECORDED, PruningSchedule
 from neuroprune.network.views import check_column
 from neuroprune.pruning import saliency
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "neuroprune network", 1
 MAX_TEXT = 2**30  # 1 GiB of JSON
 COLUMNS = {"ids": "<i8", "bias": "<f8", "activation": "|u1", "source": "<i8", "target": "<i8", "weight": "<f8",
-           "delayed": "|b1", "gradient": "<f8", "state": "<f8", "mask": "|b1", "pairs": "<i8"}
-OPTIONAL = ("delayed", "gradient", "state", "mask", "pairs")
+           "delayed": "|b1", **dict.fromkeys(RECORDED, "<f8"), "state": "<f8", "mask": "|b1", "pairs": "<i8"}
+OPTIONAL = ("delayed", *RECORDED, "state", "mask", "pairs")
 TABLES = ("state", "mask", "pairs")  # of two axes
 HEADER = ("format", "version", "n_inputs", "n_outputs", "layer_sizes", "activations", "default_activation",
           "gradient_ends", "schedule", "training_baseline", "evolution_baseline", "last_prune_iteration", "iteration",
@@ -41,7 +41,7 @@ HEADER = ("format", "version", "n_inputs", "n_outputs", "layer_sizes", "activati
 def save(net: "Network", path: Any) -> None:
     """Write everything to a `.json` (readable) or `.npz` (compact) file, atomically.
 
-    Ids, order, weights, biases, activations, schedule, baselines, accumulated gradient, state and the RNG come back
+    Ids, order, weights, biases, activations, schedule, baselines, accumulated signals, state and the RNG come back
     exactly. Nothing is drawn, so saving changes nothing.
 
     Raises
@@ -108,8 +108,8 @@ def describe(net: "Network") -> tuple[dict, dict[str, np.ndarray]]:
     }
     if graph.recurrent:
         columns["delayed"] = graph.delayed
-    if net._gradient is not None:
-        columns["gradient"] = check_column(net._gradient, graph.n_connections, "net.connections.accumulated_gradient")
+    for name, column in zip(RECORDED, [] if net._signals is None else net._signals, strict=False):
+        columns[name] = check_column(column, graph.n_connections, f"net.connections.accumulated_{name}")
     if net._state is not None:
         check_column(net._state.ravel(), net._state.size, "the network's state")
         columns["state"] = net._state
@@ -120,7 +120,7 @@ def describe(net: "Network") -> tuple[dict, dict[str, np.ndarray]]:
         "format": FORMAT, "version": VERSION, "n_inputs": graph.n_inputs, "n_outputs": graph.n_outputs,
         "layer_sizes": None if graph.layer_sizes is None else list(graph.layer_sizes),
         "activations": names, "default_activation": activations.name(net._default_code),
-        "gradient_ends": net._gradient_ends, "schedule": schedule,
+        "gradient_ends": net._signals_end, "schedule": schedule,
         "training_baseline": net._training_baseline, "evolution_baseline": net._evolution_baseline,
         "last_prune_iteration": net._last_prune_iteration, "iteration": net._iteration, "seed": net._seed,
         "rng_state": net._rng_state if net._rng is None else net._rng.bit_generator.state,
@@ -161,9 +161,13 @@ def assemble(cls: type["Network"], header: dict, columns: dict[str, np.ndarray])
     bias = check_column(archive.sized(columns["bias"], (n,), "bias"), n, "bias")
     if bias[:graph.n_inputs].any():
         raise ValueError("bias must be 0 for inputs")
-    gradient, state = columns.get("gradient"), columns.get("state")
-    if gradient is not None:
-        gradient = np.array(check_column(archive.sized(gradient, (count,), "gradient"), count, "gradient"))
+    state = columns.get("state")
+    recorded = [name for name in RECORDED if columns.get(name) is not None]
+    if recorded not in ([], ["gradient"], list(RECORDED)):
+        raise ValueError(f"the columns {', '.join(RECORDED)} must be there together or the first alone, got "
+                         f"{', '.join(recorded)}")
+    signals = tuple(np.array(check_column(archive.sized(columns[name], (count,), name), count, name))
+                    for name in recorded)
     if state is not None:
         if state.shape == (0,):
             state = state.reshape(0, n)  # JSON does not tell the width of no rows
@@ -173,7 +177,8 @@ def assemble(cls: type["Network"], header: dict, columns: dict[str, np.ndarray])
     if not isinstance(header["gradient_ends"], bool):
         raise ValueError("gradient_ends must be true or false")
     rest = {
-        "default": header["default_activation"], "gradient": gradient, "gradient_ends": header["gradient_ends"],
+        "default": header["default_activation"], "signals": signals or None,
+        "signals_end": header["gradient_ends"],
         "state": state, "schedule": _schedule_from_json(header["schedule"], columns),
         "rng_state": _checked_rng_state(header["rng_state"]),
         "iteration": archive.integer(header["iteration"], "iteration"),

@@ -39,9 +39,9 @@ def gradient(net: "Network", x: Any, y: Any, loss: str = "mse") -> tuple[np.ndar
     """
     x, y = data(net, x, y, loss)
     graph = net._graph
-    stride, buffers = _buffers(net, *x.shape[:2])
+    stride, buffers = gradient_buffers(net, *x.shape[:2])
     weight_gradient, bias_gradient = np.empty(graph.n_connections), np.empty(graph.n_nodes)
-    kernels.backward.gradient_rows(*_wiring(net), graph.n_inputs, graph.n_outputs, graph.recurrent, stride,
+    kernels.backward.gradient_rows(*wiring(net), graph.n_inputs, graph.n_outputs, graph.recurrent, stride,
                                    losses.code(loss), x, y, np.arange(len(x)), 0, len(x), *buffers, weight_gradient,
                                    bias_gradient)
     return weight_gradient, bias_gradient
@@ -68,7 +68,7 @@ class Deltas:
         for start in range(0, rows, stride):
             sums, values, delta = (np.zeros(blocks * graph.n_nodes * stride) for _ in range(3))
             kernels.backward.backpropagate(
-                *_wiring(net), graph.n_inputs, graph.n_outputs, graph.recurrent, stride, losses.code(self._loss),
+                *wiring(net), graph.n_inputs, graph.n_outputs, graph.recurrent, stride, losses.code(self._loss),
                 self._x, self._y, np.arange(rows), start, min(stride, rows - start), share, sums, values, delta,
                 np.zeros(graph.n_connections), np.zeros(graph.n_nodes))
             portion = values.reshape(blocks, -1, stride), delta.reshape(blocks, -1, stride)
@@ -93,7 +93,7 @@ class Deltas:
         return present, previous
 
 
-def _wiring(net: "Network") -> tuple:
+def wiring(net: "Network") -> tuple:
     graph = net._graph
     return graph.incoming, graph.read, net._weight, net._bias, net._code, activations.table()
 
@@ -124,7 +124,7 @@ def stride_for(net: "Network", rows: int, steps: int) -> int:
     return stride
 
 
-def _buffers(net: "Network", rows: int, steps: int) -> tuple[int, list[np.ndarray]]:
+def gradient_buffers(net: "Network", rows: int, steps: int) -> tuple[int, list[np.ndarray]]:
     """(lanes of a tile, its three buffers)."""
     stride = stride_for(net, rows, steps)
     size = (steps + net._graph.recurrent) * net._graph.n_nodes * stride

@@ -10,6 +10,7 @@ from neuroprune.network.gradient import gradient
 from neuroprune.network.graph import Graph
 from neuroprune.network.prune import PruningSchedule
 from neuroprune.network.regrow import regrow
+from neuroprune.network.signals import signals
 from neuroprune.network.train import train
 from neuroprune.network.views import Connections, Nodes
 
@@ -33,7 +34,7 @@ class Network:
     (5, 0.4444444444444444)
     """
 
-    __slots__ = ("_graph", "_parameters", "_weight", "_bias", "_code", "_default_code", "_gradient", "_gradient_ends",
+    __slots__ = ("_graph", "_parameters", "_weight", "_bias", "_code", "_default_code", "_signals", "_signals_end",
                  "_state", "_schedule", "_training_baseline", "_evolution_baseline", "_last_prune_iteration",
                  "_iteration", "_seed", "_rng", "_rng_state", "_trail")
 
@@ -49,8 +50,8 @@ class Network:
         self._hold(weight, bias)
         self._code = np.array(code, np.uint8)  # kernels trust its type
         self._default_code = default_code
-        self._gradient: np.ndarray | None = None
-        self._gradient_ends = False
+        self._signals: tuple[np.ndarray, ...] | None = None  # sums of g, -w g and g^2; of g alone if a user set it
+        self._signals_end = False
         self._state: np.ndarray | None = None
         self._schedule: PruningSchedule | None = None
         self._training_baseline: int | None = None
@@ -72,12 +73,12 @@ class Network:
         self._weight[:] = weight
         self._bias[:] = bias
 
-    def _replace(self, graph: Graph, weight: np.ndarray, gradient: np.ndarray | None,
+    def _replace(self, graph: Graph, weight: np.ndarray, signals: tuple[np.ndarray, ...] | None,
                  nodes: np.ndarray | None = None) -> None:
         """Put a new graph in place; nodes holds the former position of each node, -1 for a new one, None for all."""
         self._weight.flags.writeable = self._bias.flags.writeable = False
-        if self._gradient is not None and self._gradient is not gradient:
-            self._gradient.flags.writeable = False
+        if self._signals is not signals:
+            self._retire_signals()
         if self._trail is not None:
             self._trail.append(graph)
         if nodes is None:
@@ -90,7 +91,24 @@ class Network:
                 self._state = np.where(fresh, 0.0, self._state[:, nodes])
         self._graph = graph
         self._hold(weight, bias)
-        self._gradient = gradient
+        self._signals = signals
+
+    def _retire_signals(self) -> None:
+        """From now on the columns of the accumulated signals can only be read."""
+        for column in self._signals or ():
+            column.flags.writeable = False
+
+    def _record(self, signals: tuple[np.ndarray, ...] | None) -> None:
+        """Put other accumulated signals in place; columns that are there already stay, with new numbers."""
+        if signals is None:
+            self._retire_signals()
+            self._signals = None
+        else:
+            there = self._signals or ()
+            for column, values in zip(there, signals, strict=False):
+                column[:] = values
+            self._signals = there + signals[len(there):]
+        self._signals_end = False
 
     # Making one
 
@@ -111,8 +129,8 @@ class Network:
         other._bias = parameters[count:]
         other._code = self._code.copy()
         other._default_code = self._default_code
-        other._gradient = None if self._gradient is None else self._gradient.copy()
-        other._gradient_ends = self._gradient_ends
+        other._signals = None if self._signals is None else tuple(column.copy() for column in self._signals)
+        other._signals_end = self._signals_end
         other._state = None if self._state is None else self._state.copy()
         other._schedule = self._schedule
         other._training_baseline = self._training_baseline
@@ -132,8 +150,8 @@ class Network:
 
     def __reduce__(self) -> tuple:
         names = [activations.name(int(code)) for code in self._code]
-        rest = {"default": activations.name(self._default_code), "gradient": self._gradient,
-                "gradient_ends": self._gradient_ends, "state": self._state, "schedule": self._schedule,
+        rest = {"default": activations.name(self._default_code), "signals": self._signals,
+                "signals_end": self._signals_end, "state": self._state, "schedule": self._schedule,
                 "training_baseline": self._training_baseline, "evolution_baseline": self._evolution_baseline,
                 "last_prune_iteration": self._last_prune_iteration, "iteration": self._iteration,
                 "seed": self._seed,
@@ -310,6 +328,7 @@ class Network:
     # Training
 
     gradient = gradient
+    signals = signals
     train = train
 
     # Files and pictures

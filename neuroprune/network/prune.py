@@ -10,6 +10,7 @@ import numpy as np
 
 from neuroprune.network import edit
 from neuroprune.network.regrow import Candidates, grow_randomly, own_candidates
+from neuroprune.network.signals import flow_gradient
 from neuroprune.network.views import check_column, check_number
 from neuroprune.pruning import masks, saliency, schedules
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from neuroprune.network.network import Network
 
 MAX_EVOLUTIONARY_SPARSITY = 0.999
+RECORDED = ("gradient", "movement", "squared_gradient")  # the signals that training sums up, in the order of their rows
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class PruneResult:
 
     def __init__(self, net: "Network", scores: np.ndarray | None = None) -> None:
         self._before = net._graph
-        self._columns = net._weight, net._gradient, net._gradient_ends
+        self._columns = net._weight, net._signals, net._signals_end
         self._schedule = net._schedule
         self._counters = net._training_baseline, net._evolution_baseline, net._last_prune_iteration
         self.scores = scores
@@ -190,10 +192,10 @@ class PruneResult:
         survivors = np.ones(net._graph.n_connections, np.bool_)
         survivors[self._grown] = False
         weight[self.kept] = net._weight[survivors]
-        gradient = None if self._columns[1] is None else self._columns[1].copy()
+        signals = None if self._columns[1] is None else tuple(column.copy() for column in self._columns[1])
         if self._before is not self._after:
-            net._replace(self._before, weight, gradient)
-            net._gradient_ends = self._columns[2]
+            net._replace(self._before, weight, signals)
+            net._signals_end = self._columns[2]
         training_baseline, net._evolution_baseline, last_prune_iteration = self._counters
         if net._schedule is self._schedule:  # else they belong to a schedule that is no more
             net._training_baseline, net._last_prune_iteration = training_baseline, last_prune_iteration
@@ -269,8 +271,9 @@ def prune_to_sparsity(net: "Network", target_sparsity: float, method: str | Call
     protect : bool array (E,), optional
         True is never removed.
     **signals : array
-        What the scorer needs. `gradient` is the accumulated gradient and `rng` is `net.rng` when not given; without
-        an accumulated gradient "snip" ranks by magnitude.
+        What the scorer needs. `gradient`, `movement` and `squared_gradient` are what training accumulated and `rng` is
+        `net.rng` when not given; without an accumulated gradient "snip" ranks by magnitude, and "synflow" takes the
+        gradient of the flow. `net.signals(method, x, y)` computes signals on data.
 
     Raises
     ------
@@ -333,7 +336,7 @@ def prune_to(net: "Network", desired: int, method: str | Callable, protect: Any,
             break
         grown = free  # fewer go, so that as many as go find a place
     net._replace(*columns)
-    net._gradient_ends = True
+    net._signals_end = True
     if grown:
         result._grown = grow_randomly(net, places, grown)
         result._grown_weight = net._weight[result._grown]
@@ -353,10 +356,13 @@ def _check_protect(net: "Network", protect: Any) -> np.ndarray | None:
 def _scores(net: "Network", method: str | Callable, signals: dict) -> np.ndarray:
     """The scores of all connections, with the network's own signals where none is given."""
     function = saliency.scorer(method)
-    if function is saliency.snip and net._gradient is None and "gradient" not in signals:
+    if function is saliency.snip and net._signals is None and "gradient" not in signals:
         function = saliency.magnitude
     required = saliency.requires(function)
-    own = {"gradient": net._gradient} if "gradient" in required and net._gradient is not None else {}
+    recorded = () if net._signals is None else zip(RECORDED, net._signals, strict=False)
+    own = {keyword: column for keyword, column in recorded if keyword in required}
+    if function is saliency.synflow:
+        own = {"gradient": flow_gradient(net)}  # that of the flow, not of a loss
     if "rng" in required and "rng" not in signals:
         own["rng"] = net.rng
     if function is not saliency.magnitude:  # whose finite scores tell the same

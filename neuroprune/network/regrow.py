@@ -1,6 +1,6 @@
 """Growing connections in free legal places: where they may go, and which of them are taken."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +65,7 @@ def regrow(net: "Network", count: int, method: str | Callable = "random", candid
             raise ValueError("method='gradient' needs data to take the gradient on, got None: pass data=(x, y)")
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise TypeError(f"data must be a pair (x, y), got {type(data).__name__}: pass data=(x, y)")
-        scores = _gradient_scorer(net, *data, loss)
+        scores = gradient_scorer(net, *data, loss)
     elif method != "random":
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))} or a function, got {method!r}")
     if count == 0:
@@ -74,7 +74,7 @@ def regrow(net: "Network", count: int, method: str | Callable = "random", candid
         grow_randomly(net, places, count, weights)
         return count
     graph = net._graph
-    target, source = _best(graph, places, count, scores)
+    target, source = best_places(graph, places, 0, places.free(graph), count, scores)
     if net._graph is not graph:
         raise RuntimeError("a method of regrow must not rewire the network, but it did: only return scores")
     late = net._graph.is_delayed(source, target) if net._graph.recurrent else None
@@ -147,6 +147,11 @@ class Candidates:
         """How many places are free."""
         return int(self._free(graph)[-1]) if self._slots is not None else self._free(graph).size
 
+    def before(self, graph: Graph, nodes: np.ndarray) -> np.ndarray:
+        """How many free places lie before the first one into each of the nodes; for the number of nodes, all."""
+        free = self._free(graph)
+        return free[nodes] if self._slots is not None else np.searchsorted(free, nodes * graph.n_nodes)
+
     def at(self, graph: Graph, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(targets, sources), int32, of the free places of ascending ranks."""
         free = self._free(graph)
@@ -189,22 +194,20 @@ def _check_count(count: Any, free: int, candidates: Any) -> int:
     return int(count)
 
 
-def _best(graph: Graph, places: Candidates, count: int,
-          scores: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` places of the largest scores, in storage order; memory is bounded by a block and the count."""
+def best_places(graph: Graph, places: Candidates, first: int, last: int, count: int,
+                scores: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(targets, sources) of the `count` largest scores among the free places of rank first..last-1, in storage order.
+
+    Memory is bounded by a block and the count.
+    """
     pool = np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int32)
-    for target, source in _blocks(graph, places):
+    for start in range(first, last, BLOCK):
+        target, source = places.at(graph, np.arange(start, min(start + BLOCK, last)))
         value = check_column(scores(source, target), source.size, "the scores of candidates")
         columns = [np.concatenate(pair) for pair in zip(pool, (value, target, source), strict=True)]
         stay = masks.top(columns[0], min(count, columns[0].size))
         pool = tuple(column[stay] for column in columns)
     return pool[1], pool[2]
-
-
-def _blocks(graph: Graph, places: Candidates) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    free = places.free(graph)
-    for first in range(0, free, BLOCK):
-        yield places.at(graph, np.arange(first, min(first + BLOCK, free)))
 
 
 def _user_scorer(net: "Network", function: Callable) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -216,7 +219,7 @@ def _user_scorer(net: "Network", function: Callable) -> Callable[[np.ndarray, np
     return scores
 
 
-def _gradient_scorer(net: "Network", x: Any, y: Any, loss: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def gradient_scorer(net: "Network", x: Any, y: Any, loss: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """|sum over rows of activation(source) * delta(target)| for pairs sorted by target."""
     graph = net._graph
     batches = Deltas(net, x, y, loss)

@@ -10,7 +10,9 @@ from neuroprune.network import losses, optimizers, prune, run
 from neuroprune.network.edit import check_finite
 from neuroprune.network.gradient import data, stride_for
 from neuroprune.network.history import History
+from neuroprune.network.rewiring import Rewiring, mean_loss_and_norm
 from neuroprune.network.views import check_number
+from neuroprune.pruning.rewire import Rewire
 from neuroprune.rng import generator
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def train(net: "Network", x: Any, y: Any, iterations: int, learning_rate: float 
           pruning: prune.PruningSchedule | None = None, validation: tuple | None = None, patience: int | None = None,
           progress: bool = False, callback: Callable | None = None, seed: int | np.random.Generator | None = None,
           l1: float = 0.0, l2: float = 0.0, clip_norm: float | None = None,
-          validate_every: int | None = None) -> History:
+          validate_every: int | None = None, rewire: Rewire | None = None, candidates: Any = "order") -> History:
     """Take optimizer steps on mini-batches, pruning on schedule.
 
     Between events (prunings, validations, callbacks) the steps run inside one compiled loop. `net.iteration` counts
@@ -63,6 +65,12 @@ def train(net: "Network", x: Any, y: Any, iterations: int, learning_rate: float 
     clip_norm : float, optional
         Largest norm of the gradient (of all weights and biases, before penalties).
     validate_every : int, optional
+    rewire : Rewire, optional
+        Dynamic sparse training: at every step that fires, drops connections and grows as many elsewhere, at weight 0
+        (RigL, SET; see `npr.Rewire`). Growth by gradient takes the mini-batch of that step. The count stays the same.
+    candidates : "order", "layers", array
+        Where `rewire` may grow, see `Network.regrow`. With "layers" every layer drops and grows by itself; otherwise
+        the network is one group, and only `redistribute=None` says anything.
 
     Returns
     -------
@@ -84,7 +92,7 @@ def train(net: "Network", x: Any, y: Any, iterations: int, learning_rate: float 
     (17, True)
     """
     plan = _Plan(net, x, y, iterations, learning_rate, optimizer, loss, batch_size, validation, patience, callback,
-                 seed, l1, l2, clip_norm, validate_every)
+                 seed, l1, l2, clip_norm, validate_every, rewire, candidates)
     if pruning is not None:
         prune.set_schedule(net, pruning)
     if not progress:
@@ -100,7 +108,8 @@ class _Plan:
 
     def __init__(self, net: "Network", x: Any, y: Any, iterations: int, learning_rate: Any, optimizer: Any, loss: str,
                  batch_size: int | None, validation: tuple | None, patience: int | None, callback: Callable | None,
-                 seed: Any, l1: float, l2: float, clip_norm: float | None, validate_every: int | None) -> None:
+                 seed: Any, l1: float, l2: float, clip_norm: float | None, validate_every: int | None,
+                 rewire: Rewire | None, candidates: Any) -> None:
         self.net, self.loss, self.callback = net, loss, callback
         self.x, self.y = data(net, x, y, loss)
         self.iterations = _whole(iterations, "iterations", 0)
@@ -122,6 +131,7 @@ class _Plan:
         self.patience = None if patience is None else _whole(patience, "patience", 1)
         if self.patience is not None and validation is None:
             raise ValueError("patience needs validation data, got none: pass validation=(x, y)")
+        self.rewiring = None if rewire is None else Rewiring(net, rewire, candidates)
         stride_for(net, self.batch, self.x.shape[1])
         check_finite(net)
         self.rng = net.rng if seed is None else generator(seed)
@@ -148,7 +158,12 @@ class _Plan:
                 moments = _moved(moments, graph, new)
                 graph = new
             net._trail.clear()
-            self._chunk(history, moments, self._steps(len(history)))
+            if self.rewiring is None or not self.rewiring.rules.fires(net._iteration + 1):
+                self._chunk(history, moments, self._steps(len(history)))
+            elif self.rewiring.rules.replaces_step:
+                self._rewire_instead(history, moments)
+            else:
+                self._rewire(net._iteration + 1, self._chunk(history, moments, 1), moments)
             if self.validation is not None and len(history) % self.validate_every == 0:
                 out = run.outputs(net, self.validation[0])[0]
                 loss = float(kernels.losses.mean_loss(losses.code(self.loss), out, self.validation[1]))
@@ -173,11 +188,10 @@ class _Plan:
         most = min(self.iterations - taken, CHUNK_STEPS, max(CHUNK_WORK // max(work, 1), 1))
         if self.validation is not None:
             most = min(most, self.validate_every - taken % self.validate_every)
-        schedule = net._schedule
-        if schedule is not None:
-            for ahead in range(1, most):
-                if schedule.fires(net._iteration + 1 + ahead):
-                    return ahead
+        fire = [event.fires for event in (net._schedule, self.rewiring and self.rewiring.rules) if event is not None]
+        for ahead in range(1, most if fire else 1):
+            if any(fires(net._iteration + 1 + ahead) for fires in fire):
+                return ahead
         return most
 
     def _batches(self, taken: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -196,8 +210,22 @@ class _Plan:
             done += several
         return np.concatenate(parts), np.array(ends)
 
-    def _chunk(self, history: History, moments: np.ndarray, steps: int) -> None:
-        """Take `steps` steps in the compiled loop and record them."""
+    def _rewire_instead(self, history: History, moments: np.ndarray) -> None:
+        """Rewire on the next mini-batch, whose loss is recorded, without a step of the optimizer."""
+        net = self.net
+        rows, _ = self._batches(len(history), 1)
+        loss, norm = mean_loss_and_norm(net, self.x[rows], self.y[rows], self.loss)
+        if not (np.isfinite(loss) and np.isfinite(norm)):
+            raise _diverged(loss, net._iteration + 1)
+        self._rewire(net._iteration + 1, rows, moments)
+        history._extend(net._iteration + 1, np.array([loss]), np.array([norm]), net._graph.n_connections, net.sparsity)
+        net._iteration += 1
+
+    def _rewire(self, step: int, rows: np.ndarray, moments: np.ndarray) -> None:
+        self.rewiring.apply(self.net, step, self.x[rows], self.y[rows], self.loss, moments)
+
+    def _chunk(self, history: History, moments: np.ndarray, steps: int) -> np.ndarray:
+        """Take `steps` steps in the compiled loop and record them; returns the rows of the last mini-batch."""
         net = self.net
         graph, first = net._graph, net._iteration + 1
         if callable(self.learning_rate):
@@ -207,22 +235,32 @@ class _Plan:
         else:
             rates = np.full(steps, float(self.learning_rate))
         order, starts = self._batches(len(history), steps)
-        restart = net._gradient is None or net._gradient_ends
-        accumulated = np.zeros(graph.n_connections) if restart else net._gradient
+        goes_on = net._signals is not None and not net._signals_end
+        restart = not goes_on or len(net._signals) < len(prune.RECORDED)  # also where a user set the gradient alone
+        accumulated = net._signals
+        if restart:
+            accumulated = tuple(np.zeros(graph.n_connections) for _ in prune.RECORDED)
+            if goes_on:
+                accumulated[0][:] = net._signals[0]
         stride = stride_for(net, self.batch, self.x.shape[1])
         step_losses, norms = np.zeros(steps), np.zeros(steps)
         taken = kernels.training.train_steps(
             graph.incoming, graph.read, net._parameters, net._code, activations.table(), graph.n_inputs,
             graph.n_outputs, graph.recurrent, stride, losses.code(self.loss), self.x, self.y, order, starts,
-            self.optimizer.code, self.settings, self.clip, rates, len(history) + 1, moments, accumulated,
+            self.optimizer.code, self.settings, self.clip, rates, len(history) + 1, moments, *accumulated,
             step_losses, norms)
         if restart and taken:
-            net.connections.accumulated_gradient = accumulated
+            net._record(accumulated)
         history._extend(first, step_losses[:taken], norms[:taken], graph.n_connections, net.sparsity)
         net._iteration += int(taken)
         if taken < steps:
-            raise FloatingPointError(f"loss and gradient must stay finite, got loss {step_losses[taken]} at iteration "
-                                     f"{net._iteration + 1}: lower learning_rate or set clip_norm")
+            raise _diverged(step_losses[taken], net._iteration + 1)
+        return order[starts[-2]:]
+
+
+def _diverged(loss: float, iteration: int) -> FloatingPointError:
+    return FloatingPointError(f"loss and gradient must stay finite, got loss {loss} at iteration {iteration}: lower "
+                              "learning_rate or set clip_norm")
 
 
 def _moved(moments: np.ndarray, old: Any, new: Any) -> np.ndarray:

@@ -190,8 +190,9 @@ class Node(_Handle):
 class Connections(_View):
     """The connections of a network in storage order: by target, then source.
 
-    `.weight` is live and writable; `.source` and `.target` are read-only ids; `.accumulated_gradient` is the sum of
-    the gradients since the last pruning or None.
+    `.weight` is live and writable; `.source` and `.target` are read-only ids; `.accumulated_gradient`,
+    `.accumulated_movement` and `.accumulated_squared_gradient` are what training summed up since the last pruning, or
+    None.
 
     Examples
     --------
@@ -238,24 +239,35 @@ class Connections(_View):
 
     @property
     def accumulated_gradient(self) -> np.ndarray | None:
-        """Signed sum of the mini-batch gradients since the last pruning, float64, live; None before any."""
-        column = self._network._gradient
-        return None if column is None else self._column(column)
+        """Signed sum of the mini-batch gradients g since the last pruning, float64, live; None before any."""
+        return self._signal(0)
 
     @accumulated_gradient.setter
     def accumulated_gradient(self, values: Any) -> None:
         network = self._network
         if values is None:
-            if network._gradient is not None:
-                network._gradient.flags.writeable = False
-            network._gradient = None
-        elif network._gradient is None:
+            network._record(None)
+        elif network._signals is None:
             column = np.zeros(network.graph.n_connections)
             self._write(column, values, "accumulated_gradient")
-            network._gradient = column
+            network._record((column,))
         else:
-            self._write(network._gradient, values, "accumulated_gradient")
-        network._gradient_ends = False
+            self._write(network._signals[0], values, "accumulated_gradient")
+            network._signals_end = False
+
+    @property
+    def accumulated_movement(self) -> np.ndarray | None:
+        """Sum of -w g over the steps of training since the last pruning, float64, live; None before any."""
+        return self._signal(1)
+
+    @property
+    def accumulated_squared_gradient(self) -> np.ndarray | None:
+        """Sum of g^2 over the steps of training since the last pruning, float64, live; None before any."""
+        return self._signal(2)
+
+    def _signal(self, row: int) -> np.ndarray | None:
+        columns = self._network._signals
+        return None if columns is None or row >= len(columns) else self._column(columns[row])
 
     def __contains__(self, pair: Any) -> bool:
         graph = self._network.graph
