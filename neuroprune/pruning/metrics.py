@@ -4,7 +4,7 @@ Weights or masks come by name: `{name: array}`, of any rank and library. An elem
 weight is exactly 0. Everything counts what it is given and nothing else: biases and norms count when you pass them.
 
 Formats are "dense", "csr", "csc", "coo", "bsr" (blocks of a stated shape) and packed N:M, written "keep:group" as in
-"2:4" or as an `NM`. Except for "dense" and N:M, an array of rank 2 or more is the matrix of its first axis by all others.
+"2:4" or as an `NM`. Except for "dense" and N:M, an array of rank 2 or more is the matrix of its first axis by the rest.
 """
 
 import math
