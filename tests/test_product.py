@@ -118,6 +118,20 @@ def test_timings_have_those_with_a_chance():
     assert all(seconds > 0 for seconds in timings(half, np.ones(20)).values())
 
 
+def test_the_shortest_turn_counts_and_who_is_far_behind_drops_out(monkeypatch):
+    clock = {"rows": iter([9.0, *[1.0] * 200]), "lanes": iter([2.0] * 200), "scipy": iter([4.0] * 200),
+             "dense": iter([9.0] * 200)}
+    taken = dict.fromkeys(clock, 0)
+
+    def seconds(by, *_):
+        taken[by] += 1
+        return next(clock[by])
+
+    monkeypatch.setattr(products, "_seconds", seconds)
+    assert timings(to_sparse(WEIGHT), np.ones(4)) == {"rows": 1.0, "lanes": 2.0, "scipy": 4.0, "dense": 9.0}
+    assert taken["scipy"] == taken["dense"] == 3 and taken["rows"] == taken["lanes"] >= 5
+
+
 def test_nothing_kept_gives_zeros():
     weight = to_sparse(np.ones((3, 4)), np.zeros((3, 4), bool))
     for by in (*CONTENDERS, None):

@@ -6,7 +6,7 @@ told apart by format, shape, dtype, layout of x, density (to a factor of the squ
 All contenders compute the same sums in different orders: results agree up to rounding, and to the bit under `by=`.
 """
 
-from math import log2
+from math import inf, log2
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +19,10 @@ CONTENDERS = ("rows", "lanes", "scipy", "dense")
 _TILE = 1 << 22  # bytes of the inputs of one tile of 64 samples; beyond that, 16 at a time were faster
 _MOST_ROWS = 16  # samples from which on "rows", one after the other, has no chance
 _LEAST_DENSE = 0.05  # density below which the dense matrix has no chance: it would have to be read 20 times as fast
-_TURNS = 5
+_TURNS = 5, 100  # of each contender: at least, at most
+_LONGEST = 0.05  # seconds after which the least number of turns is enough
+_FAIR = 3  # turns that each gets, so that one bad moment decides nothing; later
+_BEHIND = 3.0  # times as long as the best gets no more
 
 _winners: dict[tuple, str] = {}
 
@@ -41,7 +44,7 @@ def product(weight: SparseWeight, x: Any, by: str | None = None) -> Any:
     Returns
     -------
     array (out,) or (batch, out)
-        Of the library of x, in the wider of both dtypes (float32 or float64).
+        Of the library of x, in the wider of both dtypes (float32 or float64). No gradient flows through it.
 
     Raises
     ------
@@ -52,7 +55,8 @@ def product(weight: SparseWeight, x: Any, by: str | None = None) -> Any:
 
     Notes
     -----
-    The first use keeps, on `weight`, what the winner needs besides the stored format: rows of csr, or the dense matrix.
+    The first use takes some turns of each contender, up to 0.05 s where a product is short. It keeps, on `weight`, what
+    the winner needs besides the stored format: rows of csr, or the dense matrix.
     "rows" runs eight sums per output; "lanes" works on up to 64 samples at a time in vector registers. All of it runs
     on one thread, except "dense", which has the threads that numpy has.
 
@@ -83,7 +87,7 @@ def fastest(weight: SparseWeight, x: Any) -> str:
 def timings(weight: SparseWeight, x: Any) -> dict[str, float]:
     """Seconds of one product by each contender that has a chance: the shortest of a few turns, on this machine, now.
 
-    Those that take more than twice the best get one turn only.
+    They take turns, so that a busy moment of the machine meets all of them; those far behind drop out on the way.
 
     Examples
     --------
@@ -99,11 +103,13 @@ def timings(weight: SparseWeight, x: Any) -> dict[str, float]:
              and (name != "dense" or weight.kept >= _LEAST_DENSE * weight.size)]
     for name in names:
         _run(name, weight, rows)  # compiles, lays out
-    taken = {name: _seconds(name, weight, rows) for name in names}
-    close = [name for name in names if taken[name] <= 2.0 * min(taken.values())]
-    for _ in range(_TURNS - 1):
+    taken = dict.fromkeys(names, inf)
+    begun, turns = perf_counter(), 0
+    while turns < _TURNS[0] or (turns < _TURNS[1] and perf_counter() - begun < _LONGEST):
+        close = [name for name in names if turns < _FAIR or taken[name] <= _BEHIND * min(taken.values())]
         for name in close:
             taken[name] = min(taken[name], _seconds(name, weight, rows))
+        turns += 1
     return taken
 
 
