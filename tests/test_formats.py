@@ -281,7 +281,7 @@ def test_sparsify_takes_what_has_a_mask():
     ((np.ones(3),), ValueError, r"weight must have rank 2 or more and elements, got shape \(3,\)"),
     ((np.ones((0, 3)),), ValueError, r"got shape \(0, 3\)"),
     ((WEIGHT, WEIGHT), TypeError, "mask must be a boolean array, got float32"),
-    ((WEIGHT, [[True]]), TypeError, "mask must be a boolean array, got list"),
+    ((WEIGHT, [[True]]), TypeError, "an array of numpy, torch or the array API standard is needed, got list"),
     ((WEIGHT, WEIGHT.T != 0), ValueError, r"mask must have the weight's shape \(2, 4\), got \(4, 2\)"),
     ((np.array([[1.0, np.nan]]),), ValueError, r"weight must be finite, got nan at index \(0, 1\)"),
     ((WEIGHT, None, "dia"), ValueError, "format must be a known one or keep:group such as '2:4', got 'dia'"),
@@ -300,6 +300,11 @@ def test_sparsify_takes_what_has_a_mask():
 def test_refused_in_one_sentence(arguments, error, message):
     with pytest.raises(error, match=message):
         to_sparse(*arguments)
+
+
+def test_mixed_libraries_are_refused():
+    with pytest.raises(TypeError, match="mask must be an array of numpy like the others, got one of array_api_strict"):
+        to_sparse(WEIGHT, libraries.to("strict", WEIGHT != 0))
 
 
 def test_refused_on_an_accelerator():

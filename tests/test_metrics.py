@@ -123,7 +123,7 @@ def test_every_library(library):
 
 
 def test_blocks_on_an_accelerator_are_refused():
-    with pytest.raises(ValueError, match="'w' must lie in host memory for blocks"):
+    with pytest.raises(ValueError, match="'w': blocks are counted in host memory, got device"):
         metrics.memory({"w": libraries.to("device", np.eye(2))}, "bsr", block=(1, 1))
 
 
@@ -151,10 +151,10 @@ def test_weights_refused_in_one_sentence(weights, error, message):
 @pytest.mark.parametrize("call, error, message", [
     (lambda: metrics.memory(MASK, "ell"), ValueError, "format must be a known one or keep:group such as '2:4'"),
     (lambda: metrics.memory(MASK, "4:2"), ValueError, r"keep must be an integer in \[0, 2\], got 4"),
-    (lambda: metrics.memory({"a": np.ones(3)}), ValueError, "csr needs an array of rank 2 or more"),
+    (lambda: metrics.memory({"a": np.ones(3)}), ValueError, "'a': csr needs an array of rank 2 or more"),
     (lambda: metrics.memory(MASK, "bsr"), ValueError, r"block must be \(height, width\), got None"),
     (lambda: metrics.memory(MASK, "2:3"), ValueError, "2:3 needs an axis whose length 3 divides, got 2"),
-    (lambda: metrics.memory({"a": np.ones((2, 2))}, "1:2"), ValueError, "1:2 has room for 2 elements of 'a', got 4"),
+    (lambda: metrics.memory({"a": np.ones((2, 2))}, "1:2"), ValueError, "'a': 1:2 has room for 2 elements, got 4"),
     (lambda: metrics.bytes_of((3,), 1, "2:4"), ValueError, "2:4 needs an axis whose length 4 divides, got 3"),
     (lambda: metrics.bytes_of((4,), 1, NM(2, 4, 1)), ValueError, r"2:4 runs along axis 1, got shape \(4,\)"),
     (lambda: metrics.bytes_of((2, 2), 5), ValueError, r"kept must be an integer in \[0, 4\], got 5"),

@@ -8,7 +8,8 @@ Formats are "dense", "csr", "csc", "coo", "bsr" (blocks of a stated shape) and p
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -180,10 +181,11 @@ def memory(weights: Mapping[str, Any], format: str | NM = "csr", itemsize: int =
     """
     before = after = 0
     for name, array in _checked(weights).items():
-        shape = arrays.shape(array)
+        shape, on = arrays.shape(array), _on(array, name)
         before += bytes_of(shape, 0, "dense", itemsize)
-        kept, blocks = _kept_and_blocks(array, name, format, block)
-        after += bytes_of(shape, kept, format, itemsize, index_bytes, block, blocks)
+        with about(name):
+            kept, blocks = _kept_and_blocks(on, format, block)
+            after += bytes_of(shape, kept, format, itemsize, index_bytes, block, blocks)
     return Memory(before, after)
 
 
@@ -278,8 +280,10 @@ def multiply_adds(weights: Mapping[str, Any], positions: Mapping[str, int] | Non
     for name, array in _checked(weights).items():
         times = checks.integer(positions.pop(name, 1), f"positions of {name!r}", 1, None, "how often a weight is used")
         size, pattern = arrays.size(array), packed(format)
-        kept, blocks = _kept_and_blocks(array, name, format, block)
-        stored = size if format == "dense" else slots(arrays.shape(array), pattern) if pattern else kept
+        on = _on(array, name)
+        with about(name):
+            kept, blocks = _kept_and_blocks(on, format, block)
+            stored = size if format == "dense" else slots(arrays.shape(array), pattern) if pattern else kept
         if format == "bsr":
             stored = blocks * math.prod(block_shape(block))
         dense, sparse, executed = dense + times * size, sparse + times * kept, executed + times * stored
@@ -402,18 +406,26 @@ def filled_blocks(kept: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     return np.logical_or.reduceat(across, np.arange(0, rows, height), axis=0)
 
 
-def _kept_and_blocks(array: Any, name: str, format: str, block: Any) -> tuple[int, int | None]:
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Put the name of an array before what is said about it in an error."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name!r}: {error}") from None
+
+
+def _kept_and_blocks(on: Any, format: str | NM, block: Any) -> tuple[int, int | None]:
     """How many elements are on and, for "bsr", how many blocks hold one."""
-    on = _on(array, name)
-    kept, pattern, shape = arrays.count_true(on), packed(format), arrays.shape(array)
+    kept, pattern, shape = arrays.count_true(on), packed(format), arrays.shape(on)
     if format == "bsr":
         matrix = arrays.host(on)
         if matrix is None:
-            raise ValueError(f"{name!r} must lie in host memory for blocks, got device {array.device}: move it first")
+            raise ValueError(f"blocks are counted in host memory, got device {on.device}: move the array first")
         return kept, int(filled_blocks(matrix.reshape(_matrix_shape(shape, format)), block_shape(block)).sum())
     if pattern and kept > slots(shape, pattern):
-        raise ValueError(f"{pattern.keep}:{pattern.group} has room for {slots(shape, pattern)} elements of {name!r}, "
-                         f"got {kept}: prune it to that pattern first")
+        raise ValueError(f"{pattern.keep}:{pattern.group} has room for {slots(shape, pattern)} elements, got {kept}: "
+                         "prune to that pattern first")
     return kept, None
 
 

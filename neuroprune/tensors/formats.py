@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from neuroprune import arrays
-from neuroprune.pruning.metrics import block_shape, bytes_of, filled_blocks, packed, position_bits, slots
+from neuroprune.pruning.checks import nearest
+from neuroprune.pruning.metrics import about, block_shape, bytes_of, filled_blocks, packed, position_bits, slots
 from neuroprune.pruning.patterns import NM
 from neuroprune.pruning.patterns import pattern as pattern_of
 
@@ -238,7 +239,7 @@ def to_sparse(weight: Any, mask: Any = None, format: str | NM = "csr",
     Raises
     ------
     TypeError
-        The weight is not a floating array, or the mask not a boolean one.
+        The weight is not a floating array, or the mask not a boolean one of the same library.
     ValueError
         A weight of rank below 2, empty, on an accelerator, or not finite where it is kept; a mask of another shape;
         an unknown format; no block for "bsr"; a length that the group does not divide; a group that keeps too many.
@@ -330,13 +331,11 @@ def sparsify(weights: Mapping[str, Any], masks: Mapping[str, Any], format: str |
     2
     """
     if missing := [name for name in masks if name not in weights]:
-        raise ValueError(f"masks must name weights, got {missing[0]!r}: leave it out, or pass its weight")
+        raise ValueError(f"masks must name weights, got {missing[0]!r}{nearest(missing[0], weights)}")
     found = {}
     for name, mask in masks.items():
-        try:
+        with about(name):
             found[name] = to_sparse(weights[name], mask, format, block)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{name!r}: {error}") from None
     return found
 
 
@@ -352,9 +351,9 @@ def _values_and_kept(weight: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
     if mask is None:
         kept = values != 0
     else:
-        if not arrays.is_array(mask) or arrays.kind(mask) != "bool":
-            what = getattr(mask, "dtype", type(mask).__name__)
-            raise TypeError(f"mask must be a boolean array, got {what}: compare first, such as mask != 0")
+        arrays.same_place(weight, mask, "mask")
+        if arrays.kind(mask) != "bool":
+            raise TypeError(f"mask must be a boolean array, got {mask.dtype}: compare first, such as mask != 0")
         if arrays.shape(mask) != shape:
             raise ValueError(f"mask must have the weight's shape {shape}, got {arrays.shape(mask)}: make it anew")
         kept = _on_host(mask, "mask")
