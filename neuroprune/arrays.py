@@ -213,15 +213,25 @@ def first_nonfinite(array: Any) -> tuple[int, ...] | None:
         return None
     view = host(array)
     if view is None:
-        bad = library(array).reshape(~library(array).isfinite(array), (-1,))
-        place = count_true(running_count(bad) == 0)
-        return None if place == size(array) else _index(place, shape(array))
+        return first_true(~library(array).isfinite(array))
     flat = view.ravel()
     for start in range(0, flat.size, _CHUNK):
         finite = np.isfinite(flat[start : start + _CHUNK])
         if not finite.all():
             return _index(start + int(finite.argmin()), shape(array))
     return None
+
+
+def first_true(flags: Any) -> tuple[int, ...] | None:
+    """Return the index of the first True in storage order, or None where there is none."""
+    flat = library(flags).reshape(flags, (-1,))
+    place = count_true(running_count(flat) == 0)
+    return None if place == size(flat) else _index(place, shape(flags))
+
+
+def whole(flags: Any, array: Any) -> Any:
+    """Return the flags as an array of the shape of `array`: numpy makes scalars of what has no axes."""
+    return np.asarray(flags).reshape(shape(array)) if _is_numpy(flags) else flags
 
 
 def _index(place: int, shape: tuple[int, ...]) -> tuple[int, ...]:

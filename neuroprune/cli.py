@@ -334,8 +334,8 @@ def _prune(options: argparse.Namespace) -> None:
     method: Any = options.method
     for signal in saliency.requires(method):
         if signal != "rng" and method != "synflow" and getattr(net.connections, f"accumulated_{signal}", None) is None:
-            raise ValueError(f"--method {method} needs the {signal.replace('_', ' ')} of a training, which {source} does "
-                             "not hold: use --method magnitude")
+            raise ValueError(f"--method {method} needs the {signal.replace('_', ' ')} of a training, which {source} "
+                             "does not hold: use --method magnitude")
     if columns is not None and method in ("magnitude", "magnitude_l2"):
         scorer, units = saliency.scorer(method), _scaling(columns).units(net)
         method = lambda weight: scorer(weight * units)  # noqa: E731 (sizes in the units that the network learned in)

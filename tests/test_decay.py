@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,3 +117,7 @@ def test_steps_out_of_range() -> None:
         with pytest.raises((TypeError, ValueError), match="must be .*got") as error:
             make()
         assert_one_sentence(error)
+
+
+def test_a_numpy_step_gives_a_float():
+    assert type(decay.Linear(0.3, 9).rate(np.int64(3))) is float

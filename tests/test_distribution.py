@@ -354,3 +354,32 @@ def test_random_masks_refuse() -> None:
         with pytest.raises(ValueError, match=f"fc.*{count}|{count}.*fc") as error:
             distribution.random_masks(like, {"fc": count, "conv": 3}, np.random.default_rng(0))
         assert_one_sentence(error)
+
+
+def test_equal_remainders_go_to_the_earlier():
+    assert distribution.apportion([4, 1, 1], 2, [9, 9, 9]) == [2, 0, 0]
+    assert distribution.apportion([1, 4, 1], 2, [9, 9, 9]) == [1, 1, 0]
+
+
+def test_rank_0_random_mask():
+    mask = distribution.random_masks({"a": np.array(1.0)}, {"a": 1}, np.random.default_rng(0))["a"]
+    assert mask.shape == ()
+
+
+@pytest.mark.parametrize("counts", [{"fc": 3}, {"fc": 3, "conf": 4}, {"fc": 3, "conv": 4, "x": 1}])
+def test_random_masks_names(counts):
+    with pytest.raises(ValueError) as error:
+        distribution.random_masks({"fc": np.zeros((3, 4)), "conv": np.zeros((2, 2, 3, 3))}, counts, 0)
+    assert_one_sentence(error)
+
+
+def test_random_masks_units_that_are_not_there():
+    with pytest.raises(ValueError, match="unit") as error:
+        distribution.random_masks({"fc": np.zeros((3, 4))}, {"fc": 4}, np.random.default_rng(0), unit=(0, 3))
+    assert_one_sentence(error)
+
+
+def test_random_masks_take_a_seed():
+    one, two = (distribution.random_masks({"a": np.zeros((9, 9))}, {"a": 20}, rng)["a"]
+                for rng in (7, np.random.default_rng(7)))
+    assert np.array_equal(one, two)

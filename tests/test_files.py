@@ -224,7 +224,8 @@ def test_numbers_that_are_not_finite_are_refused(suffix, column, tmp_path):
     net.connections.accumulated_gradient = np.ones(9)
     path = written(net, suffix, tmp_path)
     before = path.read_bytes()
-    {"weight": net._weight, "bias": net._bias, "gradient": net._signals[0], "state": net._state[0]}[column][3] = math.nan
+    columns = {"weight": net._weight, "bias": net._bias, "gradient": net._signals[0], "state": net._state[0]}
+    columns[column][3] = math.nan
     with pytest.raises(ValueError, match="must be finite, got nan at index 3") as error:
         net.save(path)
     assert_one_sentence(error)

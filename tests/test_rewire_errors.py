@@ -1,11 +1,15 @@
 """What a Rewire and its update refuse: one sentence that names the array, the value and the place."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from bridge import assert_one_sentence
+from neuroprune.pruning import decay
 from neuroprune.pruning.rewire import Rewire
 
 UNIT = (0, 1)  # one kernel per output and input channel
@@ -105,3 +109,68 @@ def test_units_that_are_half_on() -> None:
     with pytest.raises(ValueError, match="conv") as error:
         Rewire(unit=UNIT).update({"conv": np.ones((2, 2, 3, 3))}, {"conv": mask}, 1, rng=0)
     assert_one_sentence(error)
+
+
+def test_shares_of_the_whole_array_are_refused():
+    with pytest.raises(TypeError, match="share of what is present.*schedule") as error:
+        Rewire(grow=None, fraction=decay.Magnitude(0.9, 0, 100, 10), every=10)
+    assert_one_sentence(error)
+
+
+def test_the_message_does_not_depend_on_hashes():
+    code = ("import numpy as np; from neuroprune.pruning.rewire import Rewire\n"
+            "rewire = Rewire(grow='gradient', redistribute='momentum')\n"
+            "try: rewire.update({'a': np.ones(3)}, {'a': np.ones(3, bool)}, 1)\n"
+            "except ValueError as e: print(e)")
+    said = {subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": str(seed)}, text=True,
+                           capture_output=True, check=True).stdout for seed in range(8)}
+    assert len(said) == 1
+
+
+def test_rank_0_update_gives_arrays():
+    update = Rewire(grow=None).update({"a": np.array(1.0)}, {"a": np.array(True)}, 1)
+    assert isinstance(update.masks["a"], np.ndarray) and isinstance(update.dropped["a"], np.ndarray)
+
+
+@pytest.mark.parametrize("drops", [{"conf": 1}, {"conv": 1}, {"conv": 1, "head": 1, "x": 0}])
+def test_drops_of_other_names(drops):
+    with pytest.raises(ValueError) as error:
+        Rewire().update(WEIGHTS, MASKS, 1, rng=0, drops=drops)
+    assert_one_sentence(error)
+
+
+@pytest.mark.parametrize(("options", "kind", "words"), [
+    ({"fraction": 1.5}, ValueError, "fraction must be .*got 1.5"), ({"drop": 1.5}, ValueError, "(drop|fraction) must"),
+    ({"unit": 1.5}, TypeError, "unit must be .*got 1.5"), ({"unit": 2}, TypeError, "unit must be .*got 2"),
+    ({"unit": (0, 0)}, ValueError, "unit must be .*"), ({"unit": ()}, ValueError, "unit must be .*"),
+    ({"drop": None}, TypeError, "drop must be .*got None"),
+])
+def test_settings(options, kind, words):
+    with pytest.raises(kind, match=words) as error:
+        Rewire(**options)
+    assert_one_sentence(error)
+
+
+@pytest.mark.parametrize("value", [math.nan, -1.0, "x"])
+def test_shares_of_a_function_name_the_array(value):
+    rewire = Rewire(redistribute=lambda weight, mask, **signals: value)
+    with pytest.raises((TypeError, ValueError), match="conv") as error:
+        rewire.update(WEIGHTS, MASKS, 1, rng=0)
+    assert_one_sentence(error)
+
+
+def test_the_fraction_of_a_function_is_a_number():
+    with pytest.raises((TypeError, ValueError), match="fraction must .*got 'x'"):
+        Rewire(fraction=lambda step: "x").rate(3)
+
+
+@pytest.mark.parametrize(("weights", "masks"), [([np.ones(3)], MASKS), (WEIGHTS, np.ones(3, bool))])
+def test_what_is_no_mapping(weights, masks):
+    with pytest.raises(TypeError, match="(weights|masks) must be") as error:
+        Rewire().update(weights, masks, 1, rng=0)
+    assert_one_sentence(error)
+
+
+def test_signals_that_no_rule_asks_for_are_not_looked_at():
+    signals = {"conv": {"momentum": np.full((2, 3), math.nan)}, "head": {}}
+    Rewire().update(WEIGHTS, MASKS, 1, signals=signals, rng=0)

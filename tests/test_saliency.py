@@ -367,3 +367,19 @@ def test_the_weight_is_not_changed() -> None:
         scores = saliency.score(name, weight, **all_signals(gradient))
         assert not np.shares_memory(scores, weight)
     assert weight.tolist() == [-1.0, 2.0] and gradient.tolist() == [3.0, -4.0]
+
+
+def test_an_infinite_diagonal_is_refused():
+    with pytest.raises(ValueError, match="must be finite, got inf"):
+        saliency.score("obs_diagonal", np.ones(2), inverse_hessian_diagonal=np.array([np.inf, 1.0]))
+
+
+def test_taylor_of_rank_0_has_the_bits_of_rank_1():
+    weight, gradient = np.array(13.0), np.array(556750.5625)
+    whole = saliency.score("taylor", weight[None], gradient=gradient[None])
+    assert saliency.score("taylor", weight, gradient=gradient).tobytes() == whole.tobytes()
+
+
+def test_a_threshold_is_a_number():
+    with pytest.raises(ValueError, match="threshold"):
+        saliency.describe(np.ones(2), math.nan)

@@ -4,7 +4,7 @@ Everything that turns a sparsity into a number of elements calls `count`. The ot
 once it is known to be what a mask can be made from, or raise before anything is computed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Real
 from operator import index
@@ -201,6 +201,28 @@ def nearest(value: Any, known: Iterable[str]) -> str:
     names = list(known)
     near = get_close_matches(value, names, n=1) if isinstance(value, str) else []
     return f": did you mean {near[0]!r}?" if near else f": choose from {', '.join(names)}"
+
+
+def same_names(values: Any, wanted: Mapping[str, Any], name: str) -> None:
+    """Raise unless `values` maps exactly the names of `wanted`."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{name} must be a mapping of names, got {type(values).__name__}: pass a dict")
+    for key in values:
+        if key not in wanted:
+            raise ValueError(f"{name} must name what is there, got {key!r}{nearest(key, map(str, wanted))}")
+    for key in wanted:
+        if key not in values:
+            raise ValueError(f"{name} must have an entry for every name, got none for {key!r}")
+
+
+def unit_axes(unit: Any) -> tuple[int, ...]:
+    """Return the axes that tell units apart, known to be different ones."""
+    if not isinstance(unit, (tuple, list)):
+        raise TypeError(f"unit must be a tuple of axes, got {unit!r}: (0, 1) is for whole kernels")
+    axes = tuple(integer(axis, "unit", 0, None, "one of the axes that tell units apart") for axis in unit)
+    if not axes or len(set(axes)) < len(axes):
+        raise ValueError(f"unit must be different axes, at least one, got {tuple(unit)}: (0, 1) is for whole kernels")
+    return axes
 
 
 def held(protect: Any, mask: Any) -> int:

@@ -106,12 +106,12 @@ class Linear:
         """Return the share of this step."""
         if step >= self.until:
             return self.floor
-        return self.initial + (self.floor - self.initial) * (step / self.until)
+        return float(self.initial + (self.floor - self.initial) * (step / self.until))
 
 
 @dataclass(frozen=True)
 class Magnitude:
-    """What gradual magnitude pruning removes at each update, as a share of the whole array.
+    """What gradual magnitude pruning removes at each update, as a share of the whole array, not of what is present.
 
     Zhu & Gupta 2018, https://arxiv.org/abs/1710.01878, equation 1:
     cumulative(t) = target + (initial - target) (1 - (t - start) / (end - start))^3 between `start` and `end`,
@@ -160,7 +160,7 @@ class Magnitude:
         if step >= self.end:
             return self.target
         left = 1.0 - (step - self.start) / (self.end - self.start)
-        return self.target + (self.initial - self.target) * left**3
+        return float(self.target + (self.initial - self.target) * left**3)
 
     def rate(self, step: int, current: float | None = None) -> float:
         """Return the share to remove at this step, from the sparsity `current` or that of the update before."""

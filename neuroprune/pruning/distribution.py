@@ -5,6 +5,7 @@ A density is the share that stays, 1 - sparsity. Layers are named: `shapes` maps
 """
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from math import floor, isfinite, prod
 from numbers import Real
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from neuroprune import arrays
+from neuroprune.pruning import checks
 from neuroprune.pruning.checks import count, integer
 from neuroprune.pruning.growth import sample
 
@@ -179,9 +181,7 @@ def counts(densities: Mapping[str, float], shapes: Mapping[str, Sequence[int]],
     {'a': 2, 'b': 1}
     """
     sizes = _sizes(shapes)
-    if list(densities) != list(sizes) and set(densities) != set(sizes):
-        raise ValueError(f"densities and shapes must have the same names, got {sorted(set(densities) ^ set(sizes))} in "
-                         "only one of them")
+    checks.same_names(densities, sizes, "densities")
     wanted = [_share(densities[name], f"density of {name!r}") * size for name, size in sizes.items()]
     if budget is None:
         budget = round(sum(wanted))
@@ -234,11 +234,9 @@ def apportion(shares: Sequence[float], total: int, capacities: Sequence[int]) ->
     open_ = [i for i in range(len(shares)) if capacities[i]]
     left = total
     while left and open_:
-        weights = [shares[i] for i in open_]
+        weights = [Fraction(shares[i]) for i in open_]  # exact, so that equal remainders are equal
         if not any(weights):
-            weights = [capacities[i] for i in open_]
-        largest = max(weights)
-        weights = [weight / largest for weight in weights]  # so that tiny and huge shares neither vanish nor overflow
+            weights = [Fraction(capacities[i]) for i in open_]
         scale = left / sum(weights)
         full = [i for i, weight in zip(open_, weights, strict=True) if weight * scale >= capacities[i]]
         if not full:
@@ -251,7 +249,7 @@ def apportion(shares: Sequence[float], total: int, capacities: Sequence[int]) ->
     return given
 
 
-def _largest_remainders(given: list[int], places: list[int], quotas: list[float], total: int) -> None:
+def _largest_remainders(given: list[int], places: list[int], quotas: list[Fraction], total: int) -> None:
     """Write the whole parts of the quotas, and hand out what is left of the total by their fractions."""
     for i, quota in zip(places, quotas, strict=True):
         given[i] = floor(quota)
@@ -261,7 +259,7 @@ def _largest_remainders(given: list[int], places: list[int], quotas: list[float]
         given[places[k]] += 1
 
 
-def random_masks(like: Mapping[str, Any], counts: Mapping[str, int], rng: np.random.Generator,
+def random_masks(like: Mapping[str, Any], counts: Mapping[str, int], rng: int | np.random.Generator,
                  unit: tuple[int, ...] | None = None) -> dict[str, Any]:
     """Draw masks in which exactly `counts[name]` places are True, every such mask equally likely.
 
@@ -270,8 +268,8 @@ def random_masks(like: Mapping[str, Any], counts: Mapping[str, int], rng: np.ran
     like : mapping of name to array
         Shape, library and device of each mask.
     counts : mapping of name to int
-        How many are True; with `unit`, how many weights, a multiple of the size of a unit.
-    rng : numpy.random.Generator
+        How many are True, for the same names; with `unit`, how many weights, a multiple of the size of a unit.
+    rng : int or numpy.random.Generator
     unit : tuple of int, optional
         Axes that tell units apart: (0, 1) keeps or drops whole kernels of a weight (out, in, height, width).
 
@@ -288,8 +286,13 @@ def random_masks(like: Mapping[str, Any], counts: Mapping[str, int], rng: np.ran
     ((3, 4), 5)
     """
     masks = {}
+    rng = np.random.default_rng(rng)
+    checks.same_names(counts, like, "counts")
+    unit = None if unit is None else checks.unit_axes(unit)
     for name, array in like.items():
         shape = arrays.shape(array)
+        if unit is not None and max(unit) >= len(shape):
+            raise ValueError(f"unit must be axes of {name!r}, which has shape {shape}, got {unit}")
         lengths = shape if unit is None else tuple(shape[axis] for axis in unit)
         size = prod(shape) // prod(lengths) if prod(lengths) else 1
         kept = integer(counts[name], f"counts[{name!r}]", 0, prod(shape), "how many weights stay")
@@ -299,7 +302,7 @@ def random_masks(like: Mapping[str, Any], counts: Mapping[str, int], rng: np.ran
         flat[sample(flat.size, kept // size, rng)] = True
         if unit is not None:
             flat = np.broadcast_to(flat.reshape([shape[i] if i in unit else 1 for i in range(len(shape))]), shape)
-        masks[name] = arrays.like(np.ascontiguousarray(flat.reshape(shape)), array)
+        masks[name] = arrays.like(np.array(flat.reshape(shape), order="C"), array)
     return masks
 
 

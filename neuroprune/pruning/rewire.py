@@ -95,7 +95,7 @@ class Rewire:
 
     def __post_init__(self) -> None:
         put = partial(object.__setattr__, self)
-        if not isinstance(self.drop, str) and not callable(self.drop):  # a number or a decay
+        if hasattr(self.drop, "rate") or (isinstance(self.drop, Real) and not isinstance(self.drop, bool)):
             put("fraction", self.drop)
             put("drop", "magnitude")
         _known(self.drop, "drop", ("set", *saliency.SCORERS))
@@ -111,8 +111,13 @@ class Rewire:
         if not isinstance(self.replaces_step, bool):
             raise TypeError(f"replaces_step must be True or False, got {self.replaces_step!r}")
         if self.unit is not None:
-            put("unit", tuple(integer(axis, "unit", 0, None, "the axes that tell units apart") for axis in self.unit))
+            put("unit", checks.unit_axes(self.unit))
+        if isinstance(self.fraction, decay.Magnitude):
+            raise TypeError("fraction must be a share of what is present, and decay.Magnitude counts shares of the "
+                            "whole array: prune by a schedule, such as npr.schedules.Cubic")
         if isinstance(self.fraction, Real) and not isinstance(self.fraction, bool):
+            if not 0.0 <= self.fraction <= 1.0:
+                raise ValueError(f"fraction must be a share in [0, 1], got {self.fraction}")
             shape = decay.Constant(self.fraction) if self.until is None else decay.Cosine(self.fraction, self.until)
             put("fraction", shape)
         elif not (hasattr(self.fraction, "rate") or callable(self.fraction)):
@@ -151,10 +156,10 @@ class Rewire:
 
     def rate(self, step: int) -> float:
         """Return the share of what is present that this step drops."""
-        share = self.fraction.rate(step) if hasattr(self.fraction, "rate") else float(self.fraction(step))
-        if not 0.0 <= share <= 1.0:
-            raise ValueError(f"fraction must give a share in [0, 1], got {share} at step {step}")
-        return share
+        share = self.fraction.rate(step) if hasattr(self.fraction, "rate") else self.fraction(step)
+        if not isinstance(share, Real) or not 0.0 <= share <= 1.0:
+            raise ValueError(f"fraction must give a share in [0, 1], got {share!r} at step {step}")
+        return float(share)
 
     def update(self, weights: Mapping[str, Any], masks: Mapping[str, Any], step: int,
                signals: Mapping[str, Mapping[str, Any]] | None = None, rng: Any = None,
@@ -213,6 +218,8 @@ class Rewire:
             parts = [below, {name: masks[name] & ~below[name] for name in below}]
         sizes = [{name: arrays.count_true(part[name]) for name in scores} for part in parts]
         gone = {name: mask & ~mask for name, mask in masks.items()}
+        if drops is not None:
+            checks.same_names(drops, weights, "drops")
         rate = self.rate(step) if drops is None else None
         if rate is not None and self.scope == "global":
             for part, size in zip(parts, sizes, strict=True):
@@ -257,7 +264,14 @@ class Rewire:
     def _statistic(self, name: str, weight: Any, mask: Any, signals: Mapping[str, Any]) -> float:
         """The number that decides an array's part of what grows."""
         if callable(self.redistribute):
-            return float(self.redistribute(weight, mask, **signals))
+            share = self.redistribute(weight, mask, **signals)
+            try:
+                number = float(share)
+            except (TypeError, ValueError):
+                number = float("nan")
+            if not 0.0 <= number < float("inf"):
+                raise ValueError(f"redistribute must return a number of at least 0 for {name!r}, got {share!r}")
+            return number
         if self.redistribute == "nonzero":
             return float(arrays.count_true(mask & (weight != 0)))
         values = arrays.double(_signal(signals, self.redistribute, name))[mask]
@@ -285,26 +299,25 @@ class Rewire:
     def _checked(self, weights: Mapping[str, Any], masks: Mapping[str, Any],
                  signals: Mapping[str, Mapping[str, Any]] | None) -> tuple[dict, dict, dict, Callable[[str, Any], Any]]:
         """Weights, masks and signals, by unit where there are units, and the way back to the shape of a weight."""
-        signals = signals or {}
-        for kind, mapping in (("masks", masks), ("signals", signals)):
-            for name in mapping:
-                if name not in weights:
-                    raise ValueError(f"{kind} must name arrays of the weights, got {name!r}"
-                                     f"{checks.nearest(name, map(str, weights))}")
+        if not isinstance(weights, Mapping):
+            raise TypeError(f"weights must be a mapping of names to arrays, got {type(weights).__name__}: pass a dict")
+        checks.same_names(masks, weights, "masks")
+        signals = {name: {} for name in weights} if signals is None else signals
+        for name in signals:
+            if name not in weights:
+                raise ValueError(f"signals must name what is there, got {name!r}"
+                                 f"{checks.nearest(name, map(str, weights))}")
         found: tuple[dict, dict, dict] = {}, {}, {}
         for name, weight in weights.items():
-            if name not in masks:
-                raise ValueError(f"masks must have a mask for every weight, got none for {name!r}")
             checks.flags(masks[name], checks.scores(weight, f"weight {name!r}"), f"the mask of {name!r}")
             arrays.require_finite(weight, f"weight {name!r}")
             mine = dict(signals.get(name, {}))
-            for keyword, value in mine.items():
-                if arrays.is_array(value):
-                    arrays.require_finite(value, f"signal {keyword!r} of {name!r}")
-            for keyword in self.needs:
-                if arrays.shape(_signal(mine, keyword, name)) != arrays.shape(weight):
+            for keyword in sorted(self.needs):
+                value = _signal(mine, keyword, name)
+                if arrays.shape(value) != arrays.shape(weight):
                     raise ValueError(f"signal {keyword!r} of {name!r} must have the weight's shape "
-                                     f"{arrays.shape(weight)}, got {arrays.shape(mine[keyword])}")
+                                     f"{arrays.shape(weight)}, got {arrays.shape(value)}")
+                arrays.require_finite(value, f"signal {keyword!r} of {name!r}")
             if self.unit is not None:
                 weight, masks_here, mine = self._by_unit(name, weight, masks[name], mine)
             else:
@@ -315,7 +328,12 @@ class Rewire:
             if len(sizes) > 1:
                 raise ValueError("units of several sizes cannot replace each other exactly, got units of "
                                  f"{sorted(sizes)} weights: use redistribute=None and scope=\"layer\"")
-        return *found, lambda name, flags: flags if self.unit is None else _spread(flags, weights[name], self.unit)
+
+        def back(name: str, flags: Any) -> Any:
+            flags = flags if self.unit is None else _spread(flags, weights[name], self.unit)
+            return arrays.whole(flags, weights[name])
+
+        return *found, back
 
     def _by_unit(self, name: str, weight: Any, mask: Any, signals: dict) -> tuple[Any, Any, dict]:
         """The same with one element per unit: means of numbers; a mask that is all or nothing in each."""
@@ -357,4 +375,5 @@ def _known(value: Any, name: str, words: tuple[str, ...], functions: bool = True
     if (functions and callable(value)) or (isinstance(value, str) and value in words):
         return
     what = "a known name or a function" if functions else "one of its names"
-    raise ValueError(f"{name} must be {what}, got {value!r}{checks.nearest(value, words)}")
+    error = ValueError if isinstance(value, str) else TypeError
+    raise error(f"{name} must be {what}, got {value!r}{checks.nearest(value, words)}")

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def snip(weight: Any, *, gradient: Any) -> Any:
 
 def taylor(weight: Any, *, gradient: Any) -> Any:
     """(w g)^2, the first-order Taylor criterion of Molchanov et al. 2019 (https://arxiv.org/abs/1906.10771, eq. 8)."""
-    return (weight * gradient) ** 2
+    product = weight * gradient
+    return product * product
 
 
 def movement(weight: Any, *, movement: Any) -> Any:
@@ -72,9 +74,12 @@ def obs_diagonal(weight: Any, *, inverse_hessian_diagonal: Any) -> Any:
     Hassibi & Stork 1993 (optimal brain surgeon, eq. 5), with one Hessian of the layer's inputs per row as in Frantar
     & Alistarh 2023 (https://arxiv.org/abs/2301.00774). Every entry of `inverse_hessian_diagonal` is positive.
     """
-    if arrays.size(weight) and bool(arrays.library(weight).min(inverse_hessian_diagonal) <= 0):
-        raise ValueError("signal 'inverse_hessian_diagonal' must be positive everywhere, got a number of 0 or less: "
-                         "add damping to the Hessian before inverting it")
+    arrays.require_finite(inverse_hessian_diagonal, "signal 'inverse_hessian_diagonal'")
+    index = arrays.first_true(inverse_hessian_diagonal <= 0)
+    if index is not None:
+        raise ValueError("signal 'inverse_hessian_diagonal' must be positive everywhere, got "
+                         f"{float(inverse_hessian_diagonal[index])} at index {index}: add damping to the Hessian "
+                         "before inverting it")
     return weight * weight / inverse_hessian_diagonal
 
 
@@ -298,7 +303,7 @@ def describe(scores: Any, threshold: float = 0.0) -> Description:
     Raises
     ------
     ValueError
-        There are no scores, or one is NaN or infinite.
+        There are no scores, one is NaN or infinite, or the threshold is NaN.
 
     Examples
     --------
@@ -309,6 +314,8 @@ def describe(scores: Any, threshold: float = 0.0) -> Description:
     """
     if arrays.kind(scores) not in ("floating", "integer"):
         raise TypeError(f"scores must be floating or integer numbers, got {scores.dtype}: convert them first")
+    if not isinstance(threshold, Real) or threshold != threshold:
+        raise ValueError(f"threshold must be a number, got {threshold!r}")
     if arrays.size(scores) == 0:
         raise ValueError(f"scores must have at least one element, got shape {arrays.shape(scores)}")
     arrays.require_finite(scores, "scores")
