@@ -16,7 +16,7 @@ from neuroprune.network.gradient import gradient_buffers, wiring
 from neuroprune.network.graph import Graph
 from neuroprune.network.prune import RECORDED
 from neuroprune.network.regrow import Candidates, best_places, gradient_scorer
-from neuroprune.pruning import growth
+from neuroprune.pruning import growth, saliency
 from neuroprune.pruning.rewire import Rewire
 
 if TYPE_CHECKING:
@@ -50,19 +50,24 @@ class Rewiring:
         names = [str(i) for i in range(bounds.size - 1)]
         ends = graph.incoming[bounds].tolist()
         parts = [slice(first, last) for first, last in zip(ends, ends[1:], strict=False)]
-        weights = {name: net._weight[part] for name, part in zip(names, parts, strict=True)}
+        column = net._weight.view()
+        column.flags.writeable = False  # a scorer looks, and changes nothing
+        weights = {name: column[part] for name, part in zip(names, parts, strict=True)}
         present = {name: np.ones(weight.size, np.bool_) for name, weight in weights.items()}
         recorded = dict(zip(RECORDED, () if net._signals is None else net._signals, strict=False))
         recorded["momentum"] = _momentum(moments[:, :graph.n_connections])
-        signals = {name: {keyword: column[part] for keyword, column in recorded.items()}
+        drawn = {"rng": net.rng} if self.rules.drop != "set" and "rng" in saliency.requires(self.rules.drop) else {}
+        signals = {name: {keyword: column[part] for keyword, column in recorded.items()} | drawn
                    for name, part in zip(names, parts, strict=True)}
         dropped = self.rules.dropped(weights, present, step, signals)
+        _check_unchanged(net, graph)
         stays = np.concatenate([~dropped[name] for name in names]) if names else np.ones(0, np.bool_)
         columns = edit.kept_columns(net, stays, int(np.count_nonzero(stays)))
         places = Candidates(graph, self._candidates)
         ranks = places.before(columns[0], bounds)
         room = {name: int(ranks[i + 1] - ranks[i]) for i, name in enumerate(names)}
         gets = self.rules.allot(weights, present, dropped, room, signals)
+        _check_unchanged(net, graph)
         for name, number in gets.items():
             if number > room[name]:
                 raise ValueError(f"group {name} must have room for the {number} connections that it gets back, got "
@@ -109,6 +114,11 @@ def mean_loss_and_norm(net: "Network", x: np.ndarray, y: np.ndarray, loss: str) 
                                           losses.code(loss), x, y, np.arange(len(x)), 0, len(x), *buffers,
                                           gradient[:graph.n_connections], gradient[graph.n_connections:])
     return float(mean), float(np.sqrt(kernels.optimize.square_sum(gradient)))
+
+
+def _check_unchanged(net: "Network", graph: Graph) -> None:
+    if net._graph is not graph:
+        raise RuntimeError("the functions of a Rewire must not rewire the network, but one did: only return numbers")
 
 
 def _momentum(moments: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from neuroprune.pruning import saliency
 if TYPE_CHECKING:
     from neuroprune.network.network import Network
 
-NUDGE = 1e-4  # relative length of the step that differentiates the gradient
+NUDGE = 1e-5  # length of the step that differentiates the gradient, by the largest weight where that is above 1
 DAMPING = 0.01
 
 
@@ -30,14 +30,16 @@ def signals(net: "Network", method: str | Callable, x: Any = None, y: Any = None
     ----------
     method : str or function
         A scorer. Its `requires` decide: "gradient" of the mean loss (for "synflow" of the synaptic flow, which needs no
-        data); "input_norm", the L2 norm over all rows of what each connection reads; "squared_gradient", the mean
-        over rows of the squared gradient of each row's own loss; "hessian_gradient", the Hessian of the mean loss
-        times its gradient; "inverse_hessian_diagonal", for each node the diagonal of the inverse of the Hessian
-        2 X^T X / rows of its squared error, X what its connections read.
+        data, and in whose single step delayed connections carry nothing); "input_norm", the L2 norm over all rows of
+        what each connection reads; "squared_gradient", the mean over rows of the squared gradient of each row's own
+        loss; "hessian_gradient", the Hessian of the mean loss times its gradient; "inverse_hessian_diagonal", for each
+        node the diagonal of the inverse of the Hessian 2 X^T X / rows of its squared error, X what its connections
+        read.
     x, y, loss
         As for `net.train`; y is needed where a loss is.
     damping : float
-        Above 0: this times the mean of the Hessian's diagonal is added to it before it is inverted.
+        Above 0: this times the mean of the Hessian's diagonal, or this alone where that is 0, is added to the
+        diagonal before it is inverted.
 
     Returns
     -------
@@ -89,8 +91,8 @@ def _values(net: "Network", x: Any) -> Iterator[np.ndarray]:
     if x.ndim != 2 + graph.recurrent or x.shape[-1] != graph.n_inputs:
         wanted = f"(sequences, steps, {graph.n_inputs})" if graph.recurrent else f"(rows, {graph.n_inputs})"
         raise ValueError(f"x must have shape {wanted}, got {x.shape}")
-    x = losses.finite(x, "x").reshape(len(x), -1, graph.n_inputs)
-    rows, steps = x.shape[:2]
+    rows, steps = len(x), x.shape[1] if graph.recurrent else 1
+    x = losses.finite(x, "x").reshape(rows, steps, graph.n_inputs)
     n, blocks, order = graph.n_nodes, steps + graph.recurrent, np.arange(rows)
     stride = tile_stride(n, blocks, rows)
     for start in range(0, rows, stride):
@@ -128,9 +130,10 @@ def _inverse_diagonal(net: "Network", x: Any, damping: float) -> np.ndarray:
     if check_number(damping, "damping") <= 0.0:
         raise ValueError(f"damping must be positive, got {damping}: without it a Hessian may have no inverse")
     graph = net._graph
-    seen = np.concatenate([step for values in _values(net, x) for step in _read(net, values)], axis=1)
-    if seen.shape[1] == 0:
+    seen = [step for values in _values(net, x) for step in _read(net, values)]
+    if not seen:
         raise ValueError("x must have at least one row for a Hessian, got none")
+    seen = np.concatenate(seen, axis=1)
     places, result = _places(net), np.empty(graph.n_connections)
     known: dict[bytes, np.ndarray] = {}
     for first, last in zip(graph.incoming[:-1], graph.incoming[1:], strict=True):
@@ -167,7 +170,7 @@ def _hessian_gradient(net: "Network", x: Any, y: Any, loss: str) -> np.ndarray:
     length = np.linalg.norm(direction)
     if length == 0.0:
         return np.zeros_like(direction)
-    step = NUDGE * (1.0 + np.linalg.norm(net._weight)) / length
+    step = NUDGE * max(1.0, np.abs(net._weight).max()) / length
     there, back = net.copy(), net.copy()
     there._weight += step * direction
     back._weight -= step * direction
@@ -193,4 +196,5 @@ def flow_gradient(net: "Network") -> np.ndarray:
     for node in range(graph.n_nodes - 1, graph.n_inputs - 1, -1):
         edges = slice(graph.incoming[node], graph.incoming[node + 1])
         out_of[graph.source[edges]] += flowing[edges] * out_of[node]  # a node's sources differ
-    return into[graph.source] * out_of[graph.target] * np.sign(net._weight)
+    slopes = into[graph.source] * out_of[graph.target] * np.sign(net._weight)
+    return np.where(graph.delayed, 0.0, slopes) if graph.recurrent else slopes
