@@ -11,10 +11,8 @@ import pytest
 
 import neuroprune as npr
 from libraries import LIBRARIES, back, to
-from neuroprune import Network, masks
+from neuroprune import DenseLayer, Network, masks, prune_tensors
 from neuroprune.pruning.saliency import SCORERS, requires
-from neuroprune.tensors.dense import DenseLayer
-from neuroprune.tensors.prune import prune_tensors
 
 SHAPES = (8, 12), (4, 8)  # (out, in) of two layers, the second on the first; all divide by 4
 KINDS = ("distinct", "ties", "zeros")

@@ -114,9 +114,8 @@ def from_dense(cls: type["Network"], layers: Sequence[DenseLayer], seed: int | n
     --------
     >>> import numpy as np
     >>> import neuroprune as npr
-    >>> from neuroprune.tensors.dense import DenseLayer
     >>> mask = np.array([[True, False]])
-    >>> net = npr.Network.from_dense([DenseLayer(np.ones((2, 3))), DenseLayer(np.ones((1, 2)), mask=mask)])
+    >>> net = npr.Network.from_dense([npr.DenseLayer(np.ones((2, 3))), npr.DenseLayer(np.ones((1, 2)), mask=mask)])
     >>> net
     <Network: 3 inputs, 2 hidden, 1 outputs, 7 connections>
     >>> net.connections.weight[:6].reshape(2, 3)

@@ -60,8 +60,8 @@ def to_torch(layers: Sequence[DenseLayer]) -> "torch.nn.Module":
     --------
     >>> import numpy as np
     >>> import torch
+    >>> from neuroprune import DenseLayer
     >>> from neuroprune.interop.torch import to_torch
-    >>> from neuroprune.tensors.dense import DenseLayer
     >>> to_torch([DenseLayer(np.ones((3, 2))), DenseLayer(np.ones((1, 3)), activation="identity")])
     Sequential(
       (0): Linear(in_features=2, out_features=3, bias=False)

@@ -47,7 +47,7 @@ class DenseLayer:
     Examples
     --------
     >>> import numpy as np
-    >>> from neuroprune.tensors.dense import DenseLayer
+    >>> from neuroprune import DenseLayer
     >>> layer = DenseLayer(np.array([[1.0, -2.0], [3.0, 4.0]]), bias=[0.5, 0.0], activation="relu",
     ...                    mask=np.array([[True, False], [True, True]]))
     >>> layer
@@ -146,7 +146,8 @@ def forward(layers: Sequence[DenseLayer], x: Any) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from neuroprune.tensors.dense import DenseLayer, forward
+    >>> from neuroprune import DenseLayer
+    >>> from neuroprune.tensors.dense import forward
     >>> layers = [DenseLayer(np.array([[1.0, 1.0]]), activation="square"),
     ...           DenseLayer(np.array([[10.0, 0.0, 1.0]]), activation="identity", takes=[1, 0])]
     >>> forward(layers, [[1.0, 2.0], [0.0, 3.0]]).tolist()
@@ -178,7 +179,8 @@ def taken(layers: Sequence[DenseLayer]) -> list[tuple[int, ...]]:
     Examples
     --------
     >>> import numpy as np
-    >>> from neuroprune.tensors.dense import DenseLayer, taken
+    >>> from neuroprune import DenseLayer
+    >>> from neuroprune.tensors.dense import taken
     >>> taken([DenseLayer(np.ones((2, 3))), DenseLayer(np.ones((1, 5)), takes=(0, 1))])
     [(0,), (0, 1)]
     >>> taken([DenseLayer(np.ones((2, 3))), DenseLayer(np.ones((1, 5)))])
