@@ -48,8 +48,14 @@ def test_readme_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert blocks, "README.md shows nothing"
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "readme"}
+    with_torch = [block for block in blocks if "import torch" in block]
+    assert with_torch, "README.md shows nothing for PyTorch"
     for number, block in enumerate(blocks, start=1):
-        run_block(block, names, f"README.md, python block {number}")
+        if block not in with_torch:
+            run_block(block, names, f"README.md, python block {number}")
+    pytest.importorskip("torch", reason="torch is not installed: pip install torch")
+    for block in with_torch:
+        run_block(block, {"__name__": "readme"}, "README.md, the block for PyTorch")
 
 
 def test_blocks_are_found_and_judged() -> None:
