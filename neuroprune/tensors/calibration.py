@@ -116,6 +116,8 @@ class Inputs:
     def inverse_hessian_diagonal(self, damping: float = 0.01) -> Any:
         """Return the diagonal of (H + damping mean(diag H) I)^-1, in a shape that broadcasts to the weight.
 
+        Where all inputs were 0, the damping alone is added, so that there is an inverse.
+
         Raises
         ------
         ValueError
@@ -126,7 +128,8 @@ class Inputs:
         found = []
         for matrix in self.hessian:
             matrix = np.array(arrays.host(matrix.cpu() if hasattr(matrix, "cpu") else matrix))
-            matrix[np.diag_indices_from(matrix)] += damping * matrix.diagonal().mean()
+            mean = matrix.diagonal().mean()
+            matrix[np.diag_indices_from(matrix)] += damping * (mean if mean > 0 else 1.0)  # inputs may all be 0
             try:
                 root = np.linalg.inv(np.linalg.cholesky(matrix))
             except np.linalg.LinAlgError:

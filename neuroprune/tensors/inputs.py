@@ -47,9 +47,9 @@ def observe(
     with hooked(model, names, tell), torch.no_grad():
         for batch in batches:
             if isinstance(batch, Mapping):
-                model(**{key: _moved(value, place) for key, value in batch.items()})
+                model(**moved(batch, place))
             else:
-                model(_moved(batch[0] if isinstance(batch, (tuple, list)) else batch, place))
+                model(moved(batch[0] if isinstance(batch, (tuple, list)) else batch, place))
     shapes = {name: tuple(layer.parameter.shape) for name, layer in layers.items()}
     return {name: parts for name, parts in sums.items() if parts}, shapes
 
@@ -68,13 +68,11 @@ def hooked(model: "torch.nn.Module", names: Mapping[int, str], tell: Tell) -> It
     import torch
     from torch import nn
 
-    modes = [(module, module.training) for module in model.modules()]
     fast = torch.backends.mha.get_fastpath_enabled()
     handles: list[Any] = []
     inside = {module.out_proj for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
     try:
         torch.backends.mha.set_fastpath_enabled(False)  # it computes whole blocks without calling what is hooked
-        model.eval()
         for module in model.modules():
             if isinstance(module, nn.MultiheadAttention):
                 handles.append(module.register_forward_pre_hook(_attention(names, tell), with_kwargs=True))
@@ -83,13 +81,24 @@ def hooked(model: "torch.nn.Module", names: Mapping[int, str], tell: Tell) -> It
             if name is not None and module not in inside and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
                 rows = linear_rows if isinstance(module, nn.Linear) else convolution_rows
                 handles.append(module.register_forward_pre_hook(_simple(name, rows, tell)))
-        yield
+        with evaluating(model):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def evaluating(model: "torch.nn.Module") -> Iterator[None]:
+    """Evaluation mode, and back to the mode of each module whatever happens."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
         for module, training in modes:
             module.training = training
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def linear_rows(module: Any, x: "torch.Tensor") -> "Iterator[torch.Tensor]":
@@ -175,7 +184,10 @@ def _weight(module: Any, attribute: str = "weight") -> Any:
     return module._parameters.get(attribute + "_orig", module._parameters.get(attribute))
 
 
-def _moved(value: Any, place: Any) -> Any:
+def moved(value: Any, place: Any) -> Any:
+    """Return a tensor, or those of a mapping, on a device; other things as they are."""
     import torch
 
+    if isinstance(value, Mapping):
+        return {key: moved(part, place) for key, part in value.items()}
     return value.to(place) if isinstance(value, torch.Tensor) else value
