@@ -1,6 +1,8 @@
 """Dense layers: what they hold, what they compute, what they refuse."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 import strategies as s
 from bridge import assert_one_sentence
 from neuroprune.activations import ACTIVATIONS
-from neuroprune.tensors.dense import DenseLayer, forward, taken
+from neuroprune.tensors.calibration import calibrate
+from neuroprune.tensors.dense import DenseLayer, forward, prune_layers, taken
+from neuroprune.tensors.prune import prune_tensors
 
 
 def layer(out=2, inputs=3, **rest):
@@ -79,6 +83,13 @@ def test_replace_makes_another_layer():
     assert one.n_inputs == other.n_inputs == 3 and one.n_outputs == 2
 
 
+def test_layers_are_copied_and_pickled():
+    one = layer(activation=["sin", "cos"], mask=np.eye(2, 3, dtype=bool), takes=[0])
+    for twin in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert repr(twin) == repr(one) and twin.weight.tolist() == one.weight.tolist()
+        assert twin.weight is not one.weight and twin.weight.flags.writeable
+
+
 def test_it_says_what_it_is():
     assert repr(layer()) == "<DenseLayer: 3 inputs, 2 outputs, tanh>"
     text = repr(layer(activation=["sin", "cos"], mask=np.eye(2, 3, dtype=bool), takes=(2, 0)))
@@ -128,6 +139,35 @@ def test_each_layer_computes_in_its_dtype():
 
 def test_an_overflow_is_infinite_without_a_warning():
     assert DenseLayer([[1e308, 1e308]], activation="identity")([2.0, 2.0]).tolist() == [np.inf]
+
+
+# ---------------------------------------------------------------- pruning
+
+
+def test_layers_are_pruned_like_their_weights():
+    layers = [layer(4, 6), layer(2, 4, activation="relu", bias=[1.0, 2.0])]
+    pruned = prune_layers(layers, 0.5, scope="global")
+    masks = prune_tensors({str(i): one.weight for i, one in enumerate(layers)}, 0.5, scope="global")
+    assert [one.mask.tolist() for one in pruned] == [mask.tolist() for mask in masks.values()]
+    assert pruned[1].activation == "relu" and pruned[1].bias.tolist() == [1.0, 2.0]
+    assert all(one.mask is None and one.weight.all() for one in layers)
+
+
+def test_layers_pruned_twice_have_the_target_of_the_whole():
+    once = prune_layers([layer(4, 6), layer(2, 4)], 0.5)
+    twice = prune_layers(once, 0.75, exclude=["1"])
+    assert [int(one.mask.sum()) for one in twice] == [6, 4] and twice[1] is once[1]
+    assert not (twice[0].mask & ~once[0].mask).any()
+    assert [int(one.mask.sum()) for one in prune_layers(once, 0.5, of="remaining")] == [6, 2]
+    once[0].weight[:] = 9.0  # what is written where the mask is off counts for nothing
+    assert not (prune_layers(once, 0.75)[0].mask & ~once[0].mask).any()
+
+
+def test_layers_are_pruned_by_calibration():
+    x = np.random.default_rng(0).standard_normal((20, 6)) * [1, 2, 3, 4, 5, 6]
+    layers = [DenseLayer(np.ones((3, 6)))]
+    pruned = prune_layers(layers, 0.5, "wanda", signals=calibrate(layers, [x]).signals("wanda"))
+    assert pruned[0].mask.tolist() == [[False] * 3 + [True] * 3] * 3
 
 
 # ---------------------------------------------------------------- refused
@@ -183,7 +223,7 @@ def test_what_is_no_layer_is_refused(arguments, error, message):
     ],
 )  # fmt: skip
 def test_layers_that_do_not_fit_are_refused(layers, error, message):
-    for call in (taken, lambda layers: forward(layers, np.ones(3))):
+    for call in (taken, lambda layers: forward(layers, np.ones(3)), lambda layers: prune_layers(layers, 0.5)):
         with pytest.raises(error, match=message) as raised:
             call(layers)
         assert_one_sentence(raised)

@@ -7,13 +7,14 @@ with connections that skip levels in blocks of their own.
 
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any
 
 import numpy as np
 
 from neuroprune import activations, arrays
+from neuroprune.tensors.prune import prune_tensors
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,6 +164,38 @@ def forward(layers: Sequence[DenseLayer], x: Any) -> np.ndarray:
         inputs = [values[level] for level in sources]
         values.append(layer(inputs[0] if len(inputs) == 1 else np.concatenate(inputs, axis=-1)))
     return values[-1]
+
+
+def prune_layers(layers: Sequence[DenseLayer], sparsity: float | None = None, method: Any = "magnitude",
+                 **options: Any) -> list[DenseLayer]:
+    """Prune a list of layers by `npr.prune_tensors`, under the names "0", "1", ...
+
+    Parameters
+    ----------
+    layers : sequence of DenseLayer
+        They do not change. What their masks have off stays off and counts for the sparsity.
+    sparsity, method, **options
+        As in `npr.prune_tensors`: `scope`, `pattern`, `signals`, `targets`, `exclude`, `of`, `protect`, ...
+
+    Returns
+    -------
+    list of DenseLayer
+        With the new masks; a layer that is excluded comes back as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune import DenseLayer
+    >>> from neuroprune.tensors.dense import prune_layers
+    >>> layers = [DenseLayer(np.ones((2, 4))), DenseLayer(np.ones((1, 2)))]
+    >>> prune_layers(layers, 0.5, exclude=["1"])
+    [<DenseLayer: 4 inputs, 2 outputs, tanh, 4 of 8 weights>, <DenseLayer: 2 inputs, 1 outputs, tanh>]
+    """
+    taken(layers)
+    present = {str(i): layer.mask for i, layer in enumerate(layers) if layer.mask is not None}
+    weights = {str(i): layer.kept for i, layer in enumerate(layers)}
+    masks = prune_tensors(weights, sparsity, method, masks=present or None, **options)
+    return [replace(layer, mask=masks[str(i)]) if str(i) in masks else layer for i, layer in enumerate(layers)]
 
 
 def taken(layers: Sequence[DenseLayer]) -> list[tuple[int, ...]]:
