@@ -16,6 +16,7 @@ from bridge import assert_one_sentence, assert_sound, network, plain
 from living import anything, candidates, everything, living
 from neuroprune import Network, PruningSchedule
 from neuroprune.network import atomic, files
+from neuroprune.network.prune import RECORDED
 from neuroprune.rng import BIT_GENERATORS
 from stored import FORMATS, VERSION_1, again, assert_identical, written
 
@@ -184,6 +185,26 @@ def test_files_of_version_1_stay_readable(tmp_path):
     assert json.loads(written(net, "json", tmp_path).read_text()) == json.loads(VERSION_1)
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("trained", [False, True])
+def test_what_training_recorded_is_kept(suffix, trained, tmp_path):
+    net = Network.dense([3, 4, 2], seed=0)
+    if trained:
+        net.train(*anything(net), iterations=3)
+        net.prune_to_sparsity(0.5)
+    else:
+        net.connections.accumulated_gradient = np.arange(20.0)
+    twin = again(net, suffix, tmp_path)
+    names = [name for name in files.describe(net)[1] if name in RECORDED]
+    assert names == (["gradient", "movement", "squared_gradient"] if trained else ["gradient"])
+    for name in RECORDED:
+        mine, theirs = (getattr(one.connections, f"accumulated_{name}") for one in (net, twin))
+        assert mine is theirs is None if name not in names else mine.tobytes() == theirs.tobytes()
+    for one in (net, twin):
+        one.train(*anything(one), iterations=1, seed=0)
+    assert_identical(net, twin)  # restarted in both, or gone on in both
+
+
 def test_json_is_one_entry_a_line(tmp_path):
     lines = written(Network.dense([2, 3, 1], seed=0), "json", tmp_path).read_text().splitlines()
     assert lines[0] == "{" and lines[-1] == "}"
@@ -217,14 +238,15 @@ def test_functions_are_refused(suffix, schedule, named, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("column", ["weight", "bias", "gradient", "state"])
+@pytest.mark.parametrize("column", ["weight", "bias", "gradient", "movement", "squared_gradient", "state"])
 def test_numbers_that_are_not_finite_are_refused(suffix, column, tmp_path):
     net = Network.random(2, 2, 2, 9, recurrent=True, seed=0)
     net([1.0, 2.0])
-    net.connections.accumulated_gradient = np.ones(9)
+    net.train(*anything(net), iterations=1)
     path = written(net, suffix, tmp_path)
     before = path.read_bytes()
-    columns = {"weight": net._weight, "bias": net._bias, "gradient": net._signals[0], "state": net._state[0]}
+    recorded = {name: getattr(net.connections, f"accumulated_{name}") for name in RECORDED}
+    columns = {"weight": net._weight, "bias": net._bias, **recorded, "state": net._state[0]}
     columns[column][3] = math.nan
     with pytest.raises(ValueError, match="must be finite, got nan at index 3") as error:
         net.save(path)

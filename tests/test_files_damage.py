@@ -132,6 +132,33 @@ INCONSISTENT = {  # stored order: 0->5 1->5 3->5(late) 5->6 6->6(late) 6->2 5->3
 }
 
 
+RECORDED = {
+    "a short movement": (lambda h, c: c["movement"].pop(), r"movement must have shape \(9,\)"),
+    "long squares": (lambda h, c: c["squared_gradient"].append(1.0), r"squared_gradient must have shape \(9,\)"),
+    "movement nan": (set_value("movement", 3, math.nan), "movement must be finite, got nan at index 3"),
+    "squares infinite": (set_value("squared_gradient", 3, math.inf), "squared_gradient must be finite, got inf at"),
+    "movement alone": (lambda h, c: (c.pop("gradient"), c.pop("squared_gradient")), "there together.*got movement"),
+    "squares alone": (lambda h, c: (c.pop("gradient"), c.pop("movement")), "there together.*got squared_gradient"),
+    "no gradient": (drop("gradient"), "gradient, movement, squared_gradient must be there together or the first alone"),
+    "no movement": (drop("movement"), "must be there together"),
+    "no squares": (drop("squared_gradient"), "must be there together"),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("name", RECORDED)
+def test_inconsistent_records_of_training_are_refused(suffix, name, tmp_path):
+    change, message = RECORDED[name]
+    net = Network.random(2, 1, 2, 9, seed=0)
+    net.train(np.ones((2, 2)), np.ones((2, 1)), iterations=1)
+    header, columns = parts(net)
+    change(header, columns)
+    put(tmp_path / f"net.{suffix}", header, columns)
+    with pytest.raises(ValueError, match=message) as error:
+        Network.load(tmp_path / f"net.{suffix}")
+    assert_one_sentence(error)
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("name", INCONSISTENT)
 def test_inconsistent_contents_are_refused(suffix, name, tmp_path):

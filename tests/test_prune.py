@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -233,6 +234,84 @@ def test_the_first_step_after_a_pruning_restarts_the_accumulated_gradient():
     assert net.connections.accumulated_gradient.tolist() == third.tolist()
     net.regrow(1)
     assert net.connections.accumulated_gradient is None
+
+
+def trained(seed=0):
+    """A star of four whose sums are set by hand, as training would have left them."""
+    net = star([1.0, 2.0, 3.0, 4.0], seed)
+    net.train(np.ones((2, 4)), np.ones((2, 1)), iterations=1, learning_rate=1e-9)
+    net.connections.weight = [1.0, 2.0, 3.0, 4.0]
+    net.connections.accumulated_gradient[:] = [4.0, -3.0, 2.0, -1.0]
+    net.connections.accumulated_movement[:] = [0.5, -0.25, 0.125, -1.0]
+    net.connections.accumulated_squared_gradient[:] = [9.0, 4.0, 1.0, 0.25]
+    return net
+
+
+def test_what_training_summed_up_is_the_signal_unless_another_is_given():
+    assert trained().prune_to_sparsity(0.5, "movement").scores.tolist() == [0.5, -0.25, 0.125, -1.0]
+    assert trained().prune_to_sparsity(0.5, "fisher").scores.tolist() == [9.0, 16.0, 9.0, 4.0]
+    assert trained().prune_to_sparsity(0.5, "snip").scores.tolist() == [4.0, 6.0, 6.0, 4.0]
+    assert trained().prune_to_sparsity(0.5, "movement").removed.source.tolist() == [1, 3]
+    given = np.array([3.0, 2.0, 1.0, 0.0])
+    assert trained().prune_to_sparsity(0.5, "movement", movement=given).removed.source.tolist() == [2, 3]
+    assert trained().prune_to_sparsity(0.5, "fisher", squared_gradient=given).scores.tolist() == [3.0, 8.0, 9.0, 0.0]
+
+    def both(weight, *, movement, squared_gradient, gradient):
+        return movement + squared_gradient + gradient
+
+    assert trained().prune_to_sparsity(0.5, both).scores.tolist() == [13.5, 0.75, 3.125, -1.75]
+    net = trained()
+    net.pruning = PruningSchedule(0.25, 1, 1, method="movement")
+    assert net.maybe_prune(1).removed.source.tolist() == [3]
+
+
+@pytest.mark.parametrize(("method", "signal"), [("movement", "movement"), ("fisher", "squared_gradient")])
+def test_a_gradient_alone_is_no_movement(method, signal):
+    for recorded in (None, [1.0, 2.0, 3.0, 4.0]):
+        net = star([1.0, 2.0, 3.0, 4.0])
+        net.connections.accumulated_gradient = recorded
+        before = everything(net)
+        with pytest.raises(ValueError, match=f"needs the signal '{signal}'") as error:
+            net.prune_to_sparsity(0.5, method)
+        assert_one_sentence(error)
+        assert everything(net) == before
+
+
+def test_synflow_needs_nothing_and_takes_no_gradient_of_a_loss():
+    net = Network.from_connections(2, 1, [(0, 3, 2.0), (1, 3, -1.0), (3, 2, 0.5), (1, 2, 4.0)])
+    wanted = net.copy().prune_to_sparsity(0.5, "synflow", **net.signals("synflow"))
+    net.connections.accumulated_gradient = [9.0, 8.0, 7.0, 6.0]
+    result = net.prune_to_sparsity(0.5, "synflow")
+    scores = dict(zip([(0, 3), (1, 3), (1, 2), (3, 2)], [1.0, 0.5, 4.0, 1.5], strict=True))
+    assert result.scores.tolist() == wanted.scores.tolist() == [*scores.values()]
+    assert pairs(net.connections) == [(1, 2), (3, 2)]
+    given = net.copy()
+    assert given.prune_to_sparsity(0.75, "synflow", gradient=np.array([0.0, 1.0])).removed.source.tolist() == [1]
+
+
+@given(living(min_connections=2).filter(lambda net: len(net.connections) > 1), s.sparsities(), s.SEEDS)
+def test_the_sums_follow_connections_copies_and_undo(net, target, seed):
+    rng = np.random.default_rng(seed)
+    net.connections.accumulated_gradient = 0.0
+    net._record(tuple(rng.normal(size=(3, len(net.connections)))))
+    columns = dict(zip(prune.RECORDED, net._signals, strict=True))
+    before = {name: column.tolist() for name, column in columns.items()}
+    twin, pickled = net.copy(), pickle.loads(pickle.dumps(net))
+    result = net.prune_to_sparsity(target, rng.choice(["magnitude", "movement", "snip"]))
+    for name, column in before.items():
+        kept = [value for value, on in zip(column, result.kept, strict=True) if on]
+        assert getattr(net.connections, f"accumulated_{name}").tolist() == kept
+        for other in (twin, pickled):
+            assert getattr(other.connections, f"accumulated_{name}").tolist() == column
+            assert getattr(other.connections, f"accumulated_{name}") is not columns[name]
+    assert net._signals_end == (not result.kept.all())
+    result.undo(net)
+    assert {name: getattr(net.connections, f"accumulated_{name}").tolist() for name in before} == before
+    assert not net._signals_end and everything(net) == everything(twin) == everything(pickled)
+    gone = rng.random(len(net.connections)) < 0.5
+    net.keep(~gone)
+    for name, column in before.items():
+        assert getattr(net.connections, f"accumulated_{name}").tolist() == np.array(column)[~gone].tolist()
 
 
 @pytest.mark.parametrize("method", ["magnitude", "snip", "random", lambda weight: 1.0 + 0 * weight])

@@ -208,6 +208,8 @@ def test_training_continues(steps):
     assert net.equals(once)
     gradient = once.connections.accumulated_gradient
     assert_allclose(net.connections.accumulated_gradient, gradient, rtol=1e-12, atol=1e-15)
+    for mine, theirs in zip(sums(net), sums(once), strict=True):
+        assert_allclose(mine, theirs, rtol=1e-12, atol=1e-15)
 
 
 def test_the_seed_decides():
@@ -313,6 +315,121 @@ def found_at_pruning(net, x, t):
     twin.pruning = PruningSchedule(0.5, 3, 3, method="snip")
     twin.maybe_prune(3)
     return twin.gradient(x, t)[0]
+
+
+# ---------------------------------------------------------------- accumulated movement and squared gradients
+
+
+def sums(net):
+    """What is recorded: the sums of g, of -w g and of g^2."""
+    connections = net.connections
+    return connections.accumulated_gradient, connections.accumulated_movement, connections.accumulated_squared_gradient
+
+
+def summands(net, x, t, steps, size=None, seed=0, **options):
+    """(steps, 3, E): g, -w g and g^2 of every mini-batch, from copies made before each step."""
+    shuffle, batches, found, before = generator(seed), [], [], [net.copy()]
+    while len(batches) < steps:
+        order = shuffle.permutation(len(x))
+        batches += [order[first : first + (size or len(x))] for first in range(0, len(x), size or len(x))]
+
+    def look(net, history):
+        rows, weight = batches[len(history) - 1], before[0].connections.weight
+        slopes = before[0].gradient(x[rows], t[rows])[0]
+        found.append((slopes, -weight * slopes, slopes**2))
+        before[0] = net.copy()
+
+    net.train(x, t, steps, 0.02, batch_size=size, seed=seed, callback=look, **options)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("size", [None, 4])
+def test_movement_and_squares_are_sums_over_steps_since_the_last_pruning(recurrent, size):
+    net = Network.random(3, 2, 4, 20, recurrent=recurrent, seed=2)
+    x, t = (column.reshape(10, 1, -1) if recurrent else column for column in data())
+    assert sums(net) == (None, None, None)
+    first = summands(net, x, t, 4, size, clip_norm=1e-3, l1=0.1, l2=0.1)  # before clipping, without penalties
+    assert_allclose(sums(net), first.sum(0), rtol=1e-11, atol=1e-14)
+    columns = sums(net)
+    more = summands(net, x, t, 3, size, seed=1)
+    assert_allclose(sums(net), first.sum(0) + more.sum(0), rtol=1e-11, atol=1e-14)
+    assert all(mine is column for mine, column in zip(sums(net), columns, strict=True))  # the columns are live
+    kept = net.prune_to_sparsity(0.5).kept
+    assert [column.tolist() for column in sums(net)] == [column[kept].tolist() for column in columns]
+    columns = sums(net)
+    after = summands(net, x, t, 2, size)
+    assert_allclose(sums(net), after.sum(0), rtol=1e-11, atol=1e-14)
+    assert all(mine is column for mine, column in zip(sums(net), columns, strict=True))
+    net.disconnect(*bridge.plain(net).stored[0])  # not a pruning: the sums go on
+    last = summands(net, x, t, 1, size)
+    assert_allclose(sums(net), after.sum(0)[:, 1:] + last.sum(0), rtol=1e-11, atol=1e-14)
+    net.regrow(1)
+    assert sums(net) == (None, None, None)
+
+
+@pytest.mark.parametrize("choice", ["sgd", "adam", "rmsprop"])
+def test_movement_is_positive_where_the_weight_moved_away_from_zero(choice):
+    """Sanh et al. 2020: with plain descent, lr times the sum is what the squares of the weights grew by, halved."""
+    net, (x, t) = Network.dense([3, 4, 2], seed=0), data()
+    before = net.connections.weight.copy()
+    net.train(x, t, 3, 1e-6, choice)
+    movement = net.connections.accumulated_movement
+    assert (np.sign(movement) == np.sign(abs(net.connections.weight) - abs(before))).all()
+    if choice == "sgd":
+        assert_allclose(1e-6 * movement, (net.connections.weight**2 - before**2) / 2, rtol=1e-3, atol=1e-14)
+
+
+def test_the_sums_beside_an_assigned_gradient():
+    """A gradient assigned by hand stands alone until training adds the others; None ends all of them."""
+    net, (x, t) = Network.dense([3, 4, 2], seed=0), data()
+    net.connections.accumulated_gradient = np.arange(20.0)
+    assert net.connections.accumulated_movement is net.connections.accumulated_squared_gradient is None
+    column = net.connections.accumulated_gradient
+    found = summands(net, x, t, 2).sum(0)
+    assert_allclose(sums(net), found + [np.arange(20.0), np.zeros(20), np.zeros(20)], rtol=1e-11, atol=1e-14)
+    assert net.connections.accumulated_gradient is column
+    net.connections.accumulated_gradient = 0.0
+    assert not column.any()
+    more = summands(net, x, t, 2).sum(0)
+    assert_allclose(sums(net), more + [np.zeros(20), found[1], found[2]], rtol=1e-11, atol=1e-14)
+    net.connections.accumulated_gradient = None
+    assert sums(net) == (None, None, None)
+    assert_allclose(summands(net, x, t, 2).sum(0), sums(net), rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("method", ["movement", "fisher", "snip"])
+@pytest.mark.parametrize("regrow", [0.0, 0.5])
+def test_a_schedule_prunes_by_what_was_summed_up_since_it_last_fired(method, regrow):
+    net, (x, t), pruned = Network.dense([3, 4, 2], seed=0), data(), []
+    net.pruning = PruningSchedule(0.6, 3, 9, 3, method=method, regrow_fraction=regrow)
+    twin = net.copy()
+    net.train(x, t, 12, 0.02, "sgd")
+    total = np.zeros((3, 20))
+    for step in range(1, 13):
+        weight, result = twin.connections.weight.copy(), twin.maybe_prune(step)
+        if result is not None and len(result.removed):  # at step 3 the ramp asks for nothing yet, and the sums go on
+            score = {"movement": total[1], "fisher": weight**2 * total[2], "snip": abs(weight * total[0])}[method]
+            assert_allclose(result.scores, score, rtol=1e-9, atol=1e-14)
+            pruned.append(step)
+            total = np.zeros((3, len(twin.connections)))
+        slopes = twin.gradient(x, t)[0]
+        total += slopes, -twin.connections.weight * slopes, slopes**2
+        twin.train(x, t, 1, 0.02, "sgd")
+    assert pruned == [6, 9] and len(net.connections) == 8 and net.equals(twin)
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_divergence_keeps_the_filtered_sums(batch_size):
+    net, (x, t) = Network.dense([3, 4, 2], activation="identity", seed=0), data()
+    net.train(x, t, 2, 0.01)
+    net.prune_to_sparsity(0.5)
+    before = [column.tolist() for column in sums(net)]
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError):
+        net.train(x * 1e200, t, 2, 0.01, seed=0, batch_size=batch_size)
+    assert [column.tolist() for column in sums(net)] == before
+    net.train(x, t, 1, 0.01)
+    assert [column.tolist() for column in sums(net)] != before
 
 
 # ---------------------------------------------------------------- validation, stopping, callbacks

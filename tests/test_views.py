@@ -71,6 +71,25 @@ def test_accumulated_gradient_is_live_and_assignable():
     assert net.connections.accumulated_gradient is None and net.connections[1:].accumulated_gradient is None
 
 
+@pytest.mark.parametrize("name", ["accumulated_movement", "accumulated_squared_gradient"])
+def test_what_training_alone_records_is_live_and_not_assignable(name):
+    net = small()
+    assert getattr(net.connections, name) is getattr(net.connections[1:], name) is None
+    net.train([[1.0, 2.0]], [[1.0]], iterations=2)
+    column, part = getattr(net.connections, name), getattr(net.connections[1:], name)
+    assert column.dtype == np.float64 and column.shape == (3,) and getattr(net.connections, name) is column
+    assert part.tolist() == column[1:].tolist() and not part.flags.writeable
+    column[0] = 7.0
+    assert getattr(net.connections[:1], name).tolist() == [7.0]
+    before = bridge.snapshot(net)
+    for view in (net.connections, net.connections[1:]):
+        with pytest.raises(AttributeError):
+            setattr(view, name, 1.0)
+    assert bridge.snapshot(net) == before
+    net.connections.accumulated_gradient = None  # ends them all
+    assert getattr(net.connections, name) is None and not column.flags.writeable
+
+
 def test_an_assigned_gradient_is_a_copy():
     net, mine = small(), np.ones(3)
     net.connections.accumulated_gradient = mine
@@ -303,6 +322,20 @@ REWIRINGS = {
     "prune": lambda net: net.prune_to_sparsity(0.5),
     "regrow": lambda net: net.regrow(1),
 }
+
+
+@pytest.mark.parametrize("rewire", REWIRINGS.values(), ids=REWIRINGS)
+@pytest.mark.parametrize("name", ["gradient", "movement", "squared_gradient"])
+def test_old_sums_after_a_rewiring(rewire, name):
+    net = small()
+    net.train([[1.0, 2.0]], [[1.0]], iterations=1)
+    column = getattr(net.connections, f"accumulated_{name}")
+    rewire(net)
+    after = getattr(net.connections, f"accumulated_{name}")
+    if column is not after:  # as_recurrent keeps the column, which stays live
+        with pytest.raises(ValueError, match="read-only"):
+            column[0] = 1.0
+    assert after is None or after.shape == (len(net.connections),) and after.flags.writeable
 
 
 @pytest.mark.parametrize("rewire", REWIRINGS.values(), ids=REWIRINGS)
