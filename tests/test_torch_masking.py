@@ -473,3 +473,34 @@ def test_plans_that_make_no_sense():
     )
     refuses(ValueError, "did you mean 'magnitude'", model, schedule=schedule, method="magnitud")
     refuses(ValueError, "movement pruning needs the optimizer", model, schedule=schedule, method="movement")
+
+
+def test_the_layout_in_memory_does_not_matter():
+    plain = convolutional()
+    last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    found = []
+    for model in (plain, last):
+        optimizer = OPTIMIZERS["momentum"](model.parameters())
+        masking = Masking(model, optimizer, init="erk", density=0.5, grow="gradient", every=2, seed=0)
+        train(model, masking, 4, (1, 6, 6))
+        masking.prune(0.9)
+        found.append(masking.masks)
+    assert_same(*found)
+
+
+def test_mixed_precision():
+    model = nn.Linear(12, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    masking = Masking(model, optimizer, init="random", density=0.5, grow="gradient", every=2, seed=0)
+    scaler = torch.amp.GradScaler("cpu")
+    for step in range(4):
+        optimizer.zero_grad()
+        x, y = batch(step)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = nn.functional.cross_entropy(model(x), y)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        masking.step(lambda: scaler.step(optimizer))
+        scaler.update()
+        assert_masked(masking)
+    assert masking.sparsity == 0.5

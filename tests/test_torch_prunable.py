@@ -1,5 +1,7 @@
 """Which parameters of a PyTorch model are prunable, and where their masks are kept."""
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
@@ -178,3 +180,17 @@ def test_a_start_of_ones_own_counts_for_models_pruned_by_torch():
     assert torch.equal(masking.masks["0.weight"], kept)
     prune.l1_unstructured(model[0], "weight", 0.5)
     assert Masking(model, init="dense").masks["0.weight"].all()
+
+
+def test_models_pruned_by_torch_several_times_over():
+    model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
+    prune.ln_structured(model[0], "weight", 0.25, n=2, dim=0)
+    prune.l1_unstructured(model[0], "weight", 0.5)
+    prune.global_unstructured([(model[0], "weight"), (model[3], "weight")], prune.L1Unstructured, amount=0.3)
+    expected = {name: model.get_submodule(name[0]).weight_mask.bool() for name in ("0.weight", "3.weight")}
+    model(torch.randn(2, 2, 6, 6)).sum().backward()
+    with pytest.raises(RuntimeError):
+        copy.deepcopy(model)  # theirs cannot be copied after a forward pass
+    masking = Masking(model)
+    assert all(torch.equal(masking.masks[name], mask) for name, mask in expected.items())
+    assert Masking(copy.deepcopy(model)).report() == masking.report()

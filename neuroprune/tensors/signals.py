@@ -44,7 +44,8 @@ def signals(
         that of the synaptic flow: the sum of the outputs of the model with |w|, without biases, on one input of ones,
         in float64. What Wanda and diagonal OBS need comes from `calibrate`.
     batches : iterable
-        Of (inputs, targets) where a loss is needed, all of which are kept; else as for `calibrate`. SynFlow takes only the shape of a sample.
+        Of (inputs, targets) where a loss is needed, and all are kept then; else as for `calibrate`. SynFlow takes only
+        the shape of a sample.
     loss : callable, optional
         `loss(outputs, targets)`, the mean over the samples of a batch, such as `torch.nn.functional.cross_entropy`.
     damping : float, optional
