@@ -1,5 +1,7 @@
 """Products with sparse weights: all contenders agree, whatever is chosen is one of them, shapes and types are kept."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -130,6 +132,19 @@ def test_the_shortest_turn_counts_and_who_is_far_behind_drops_out(monkeypatch):
     monkeypatch.setattr(products, "_seconds", seconds)
     assert timings(to_sparse(WEIGHT), np.ones(4)) == {"rows": 1.0, "lanes": 2.0, "scipy": 4.0, "dense": 9.0}
     assert taken["scipy"] == taken["dense"] == 3 and taken["rows"] == taken["lanes"] >= 5
+
+
+@pytest.mark.compiled_only
+def test_threads_do_not_share_their_room():
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(size=(30, width)) for width in (200, 40)]
+    sparse = [to_sparse(weight) for weight in weights]
+    samples = [rng.normal(size=(70, weight.shape[1])) for weight in weights]
+    wanted = [product(weight, x, by="lanes").tobytes() for weight, x in zip(sparse, samples, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        turns = [i % 2 for i in range(200)]
+        found = pool.map(lambda i: product(sparse[i], samples[i], by="lanes").tobytes(), turns)
+        assert [wanted[i] for i in turns] == list(found)
 
 
 def test_nothing_kept_gives_zeros():

@@ -7,7 +7,6 @@ entry e multiplies input read[e]; that is CSR. x is (batch, in) and out (batch, 
 import numpy as np
 
 from neuroprune.kernels.compile import jit
-from neuroprune.kernels.forward import lane_buffer
 from neuroprune.kernels.lanes import LANES, WIDE, gather, gather_wide
 
 
@@ -51,7 +50,7 @@ def by_rows(start, read, weight, x, out):
 
 
 @jit
-def _load_tile(x, first, count, stride, values):
+def _load_lanes(x, first, count, stride, values):
     """Lay `count` samples from `first` on beside each other, input by input; further lanes repeat the last one."""
     for begin in range(0, stride, LANES):  # neighbouring lanes share cache lines
         whole = begin + LANES <= count
@@ -66,29 +65,51 @@ def _load_tile(x, first, count, stride, values):
 
 
 @jit
-def by_lanes(start, read, weight, x, out, widest):
-    """Up to `widest` samples (a multiple of 16) at once, each in its lane: entries are added in their order.
+def _store_lanes(sums, origin, stride, first, count, top, some, out):
+    """Write `some` outputs from `top` on of `count` samples; whole squares in loops of a length known beforehand."""
+    for begin in range(0, count, LANES):
+        if some == LANES and begin + LANES <= count:
+            for lane in range(begin, begin + LANES):
+                for row in range(LANES):
+                    out[first + lane, top + row] = sums[origin + row * stride + lane]
+        else:
+            for lane in range(begin, min(begin + LANES, count)):
+                for row in range(some):
+                    out[first + lane, top + row] = sums[origin + row * stride + lane]
 
-    x is laid out anew, input by input, so that an entry multiplies neighbouring numbers; 16 outputs at a time go
-    back to the layout of `out`.
+
+@jit
+def by_lanes(start, read, weight, x, out, widest, scratch):
+    """As many samples at once as there are lanes: 64, and 16 for the rest or if `widest` is less; each in its lane.
+
+    Entries are added in their order. x is laid out anew, input by input, so that an entry multiplies neighbouring
+    numbers; 16 outputs at a time go back to the layout of `out`. `scratch` holds (in + 16) times the lanes in use,
+    from a cache line on.
     """
     n_outputs = start.size - 1
-    values = lane_buffer(x.shape[1] * widest, weight)
-    sums = lane_buffer(LANES * widest, weight)
     zero = weight.dtype.type(0)
-    for first in range(0, x.shape[0], widest):
-        count = min(widest, x.shape[0] - first)
-        stride = (count + LANES - 1) // LANES * LANES
-        wide = stride // WIDE * WIDE
-        _load_tile(x, first, count, stride, values)
-        for top in range(0, n_outputs, LANES):
-            some = min(LANES, n_outputs - top)
-            for row in range(some):
-                begin, end, at = start[top + row], start[top + row + 1], row * stride
-                for lane in range(0, wide, WIDE):
-                    gather_wide(begin, end, read, weight, values, lane, stride, zero, sums, at + lane)
-                for lane in range(wide, stride, LANES):
-                    gather(begin, end, read, weight, values, lane, stride, zero, sums, at + lane)
-            for lane in range(count):
+    first = 0
+    while first < x.shape[0]:
+        left = x.shape[0] - first
+        if widest >= WIDE and left > WIDE - LANES:
+            count = min(WIDE, left)
+            sums = x.shape[1] * WIDE
+            _load_lanes(x, first, count, WIDE, scratch)
+            for top in range(0, n_outputs, LANES):
+                some = min(LANES, n_outputs - top)
                 for row in range(some):
-                    out[first + lane, top + row] = sums[row * stride + lane]
+                    gather_wide(start[top + row], start[top + row + 1], read, weight, scratch, 0, WIDE, zero, scratch,
+                                sums + row * WIDE)
+                _store_lanes(scratch, sums, WIDE, first, count, top, some, out)
+            first += WIDE
+        else:
+            count = min(LANES, left)
+            sums = x.shape[1] * LANES
+            _load_lanes(x, first, count, LANES, scratch)
+            for top in range(0, n_outputs, LANES):
+                some = min(LANES, n_outputs - top)
+                for row in range(some):
+                    gather(start[top + row], start[top + row + 1], read, weight, scratch, 0, LANES, zero, scratch,
+                           sums + row * LANES)
+                _store_lanes(scratch, sums, LANES, first, count, top, some, out)
+            first += LANES

@@ -7,6 +7,7 @@ All contenders compute the same sums in different orders: results agree up to ro
 """
 
 from math import inf, log2
+from threading import local
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +26,7 @@ _FAIR = 3  # turns that each gets, so that one bad moment decides nothing; later
 _BEHIND = 3.0  # times as long as the best gets no more
 
 _winners: dict[tuple, str] = {}
+_scratch = local()
 
 
 def product(weight: SparseWeight, x: Any, by: str | None = None) -> Any:
@@ -170,9 +172,20 @@ def _run(by: str, weight: SparseWeight, rows: np.ndarray) -> np.ndarray:
         kernels.products.by_rows(*weight.rows(rows.dtype), rows, out)
     else:
         lanes, wide = kernels.lanes.LANES, kernels.lanes.WIDE
-        fits = wide * rows.shape[1] * rows.itemsize <= _TILE
-        kernels.products.by_lanes(*weight.rows(rows.dtype), rows, out, wide if fits else lanes)
+        lead = len(rows) > wide - lanes and wide * rows.shape[1] * rows.itemsize <= _TILE
+        widest = wide if lead else lanes
+        scratch = _scratch_of((rows.shape[1] + lanes) * widest, rows.dtype)
+        kernels.products.by_lanes(*weight.rows(rows.dtype), rows, out, widest, scratch)
     return out
+
+
+def _scratch_of(size: int, dtype: np.dtype) -> np.ndarray:
+    """Room for that many numbers, kept by each thread: memory fresh from the system costs more than some products."""
+    room = getattr(_scratch, dtype.name, None)
+    if room is None or room.size < size:
+        room = kernels.forward.lane_buffer(size, np.empty(0, dtype))
+        setattr(_scratch, dtype.name, room)
+    return room
 
 
 def _by_scipy(weight: SparseWeight, rows: np.ndarray) -> np.ndarray:
