@@ -121,6 +121,8 @@ def test_starts_that_make_no_sense():
     refuses(TypeError, "must be a boolean array, got list", model, masks={**ticket, "0.weight": [True]})
     refuses(TypeError, "masks must be a mapping", model, masks=list(ticket.values()))
     refuses(TypeError, r"optimizer must be a torch\.optim\.Optimizer, got float", model, 0.1)
+    other = torch.optim.SGD(copy.deepcopy(model).parameters(), lr=0.1)
+    refuses(ValueError, "optimizer must train the model, got one that has none of its parameters", model, other)
     refuses(ValueError, "seed must be at least 0", model, seed=-1)
 
 

@@ -14,6 +14,7 @@ from torch import nn  # noqa: E402
 import neuroprune as npr  # noqa: E402
 from bridge import assert_one_sentence  # noqa: E402
 from golden_prune import cases  # noqa: E402
+from neuroprune.pruning import masks  # noqa: E402
 from neuroprune.pruning.masks import count  # noqa: E402
 from neuroprune.pruning.rewire import Update  # noqa: E402
 from neuroprune.tensors import masking as arithmetic  # noqa: E402
@@ -188,6 +189,28 @@ def test_two_of_four_by_schedule():
     train(model, masking, 3)
     for mask in masking.masks.values():
         assert (mask.reshape(mask.shape[0], -1, 4).sum(-1) == 2).all()
+
+
+@pytest.mark.parametrize("pattern", [masks.Axis(0), masks.Axis((0, 1)), masks.Block((2, 1))], ids=str)
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_structures_by_schedule(pattern, scope):
+    model = nn.Sequential(nn.Conv2d(1, 6, 4), nn.ReLU(), nn.Conv2d(6, 8, 2), nn.Flatten(), nn.Linear(32, 4))
+    schedule = npr.schedules.Cubic(0.6, 1, 9, 2)
+    masking = Masking(
+        model, OPTIMIZERS["adam"](model.parameters()), schedule=schedule, pattern=pattern, scope=scope, exclude=["4"]
+    )
+    before = masking.sparsity
+    for step in range(1, 10):
+        train(model, masking, 1, (1, 6, 6), step)
+        assert_masked(masking)
+        assert masking.sparsity >= before
+        before = masking.sparsity
+        for mask in masking.masks.values():
+            masks.validate(mask, pattern)
+    if scope == "layer":
+        assert masking.sparsity == pytest.approx(0.6, abs=0.08)
+    elif pattern == masks.Axis((0, 1)):  # kernels of 16 and of 4, each counts once
+        assert sum(int(mask.flatten(2).any(2).sum()) for mask in masking.masks.values()) == 54 - count(0.6, 54)
 
 
 def test_the_movement_of_the_reference():

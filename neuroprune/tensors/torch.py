@@ -114,6 +114,9 @@ class Masking:
         self._layers = prunables(unwrapped(model), exclude, embeddings)
         if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
+        own = {id(parameter) for parameter in model.parameters()}
+        if optimizer is not None and not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError("optimizer must train the model, got one that has none of its parameters: make it anew")
         self.optimizer = optimizer
         self.rewire = masking.rewiring(rewire, unit, drop=drop, grow=grow, redistribute=redistribute, every=every,
                                        until=until, fraction=fraction, replaces_step=replaces_step)  # fmt: skip
@@ -429,13 +432,14 @@ class Masking:
     def _scheduled(self, sparsity: float, totals: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
         """The masks that the schedule asks for; None where it has no more to ask for."""
         method, scope = self._how["method"], self._how["scope"]
-        weights, masks = self._weights(), None
+        weights, masks, present = self._weights(), None, self.masks
         if self._gathers != "movement":  # whose masks may open again
             joint = (scope or getattr(saliency.scorer(method), "scope", "layer")) == "global"
-            names = masking.open_names(self.masks, sparsity, joint)
+            structured = joint and self._how["pattern"] is not None  # counts units, which differ in size
+            names = list(present) if structured else masking.open_names(present, sparsity, joint)
             if not names:
                 return None
-            weights, masks = {name: weights[name] for name in names}, {name: self.masks[name] for name in names}
+            weights, masks = {name: weights[name] for name in names}, {name: present[name] for name in names}
         signals = self._signals(method, self._how["signals"], weights, totals)
         return prune_tensors(weights, sparsity, method, scope, self._how["pattern"], signals, masks=masks)
 
