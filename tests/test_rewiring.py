@@ -128,12 +128,12 @@ def test_every_update_is_what_the_rules_say(net, rewire, optimizer, lot):
         if rewire.grow is None:
             gets = [0] * len(gone)
         elif rewire.redistribute is not None:
+            if sum(gets) > sum(map(len, free)):
+                assert after is None and "must have room for" in str(failure)
+                break
             shares = [sum(before.connections[pair][0] != 0 for pair in part) for part in parts]
             if callable(rewire.redistribute):
                 shares = [len(part) + 1 for part in parts]
-            if sum(gets) > sum(map(len, free)):
-                assert after is None
-                break
             gets = distribution.apportion(shares, sum(gets), [len(slots) for slots in free])
         if any(number > len(slots) for number, slots in zip(gets, free, strict=True)):
             assert after is None and "must have room for" in str(failure)
@@ -307,7 +307,7 @@ def test_validation_patience_and_callback_go_on():
 
 
 def outcome(net, history):
-    return bridge.snapshot(net), [getattr(history, name).tobytes() for name in COLUMNS]
+    return everything(net), [getattr(history, name).tobytes() for name in COLUMNS]
 
 
 WAYS = {
@@ -414,7 +414,9 @@ def layered(density=0.4, seed=0):
 
 @pytest.mark.parametrize("drop", ["magnitude", "set", "magnitude_l2", lambda weight: -abs(weight)])
 @pytest.mark.parametrize("grow", ["random", "gradient", None])
-@pytest.mark.parametrize("redistribute", [None, "nonzero", "momentum", lambda w, m, **_: float(abs(w[m]).sum())])
+@pytest.mark.parametrize(
+    "redistribute", [None, "nonzero", "momentum", "gradient", lambda w, m, **_: float(abs(w[m]).sum())]
+)
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_layers_get_the_masks_of_their_matrices(drop, grow, redistribute, scope):
     """The same rules on the dense matrices of the network, with the dense gradient and momentum, update by update."""
@@ -467,6 +469,24 @@ def test_layers_keep_their_counts_and_the_whole_network_does_not():
     assert len(free.connections) == sum(before)
     assert any(depth[target] - depth[source] > 1 for source, target in
                zip(free.graph.source.tolist(), free.graph.target.tolist(), strict=True))  # skip connections grow
+
+
+def test_a_layer_without_room_is_named():
+    """Connections that skip a layer are dropped with the others, but do not grow again between layers."""
+    net, (x, t) = Network.dense([3, 4, 2], seed=0), data()
+    net.connect([0, 1, 2] * 2, [3] * 3 + [4] * 3, 0.01)
+    rewire = Rewire(every=1, fraction=1.0)
+    for message in ("candidates must have room for the 26 connections that were dropped, got 20 free places",
+                    "layer 2 must have room for the 14 connections that were dropped there, got 8 free places"):
+        before = bridge.snapshot(net)
+        with pytest.raises(ValueError, match=message) as raised:
+            net.train(x, t, 1, seed=0, candidates="layers", rewire=rewire)
+        bridge.assert_one_sentence(raised)
+        assert bridge.snapshot(net) == before
+        net.keep(net.graph.target != 4)  # makes room in the first layer
+        net.keep(net.graph.target != 5)
+    net.train(x, t, 1, candidates="layers", rewire=Rewire(every=1, fraction=1.0, redistribute="nonzero"))
+    assert len(net.connections) == 20 and sum(net.graph.target >= 7) <= 8
 
 
 def test_a_layer_may_be_empty():
@@ -566,8 +586,13 @@ BAD = [
     (first_step(candidates="all"), ValueError, "candidates must be 'order', 'layers'"),
     (first_step(candidates=np.ones((3, 3), bool)), ValueError, r"must have shape \(9, 9\), got \(3, 3\)"),
     (first_step(candidates=[(0, 77)]), ValueError, "candidates must name nodes of the network, got 77"),
-    (first_step(candidates=FULL), ValueError, "must have room for the 9 connections that it gets back, got 0 free"),
-    ({"rewire": Rewire(every=1, redistribute="nonzero"), "candidates": FULL}, ValueError, "room"),
+    (first_step(candidates=FULL), ValueError, "must have room for the 9 connections that were dropped, got 0 free"),
+    ({"rewire": Rewire(every=1, redistribute="nonzero"), "candidates": FULL}, ValueError, "have room for the 5 conn"),
+    ({"candidates": "layers"}, ValueError, "candidates must come with rewire.*got them alone"),
+    ({"candidates": FULL}, ValueError, "candidates must come with rewire"),
+    ({"rewire": Rewire(redistribute="momentum"), "optimizer": "sgd"}, ValueError, "must keep momentum.*got 'sgd' with"),
+    ({"rewire": Rewire(redistribute="momentum"), "optimizer": "rmsprop"}, ValueError, "got 'rmsprop' without"),
+    ({"rewire": Rewire(lambda weight, *, momentum: momentum), "optimizer": "sgd"}, ValueError, "must keep momentum"),
     ({"rewire": Rewire(every=1, fraction=lambda step: 2.0)}, ValueError, "fraction must give a share in .0, 1., got 2"),
     ({"rewire": Rewire("snip", every=1)}, ValueError, "needs the signal 'gradient'"),
     ({"rewire": Rewire("wanda", every=1)}, ValueError, "needs the signal 'input_norm'"),

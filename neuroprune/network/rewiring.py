@@ -12,8 +12,9 @@ import numpy as np
 
 from neuroprune import kernels
 from neuroprune.network import edit, losses
-from neuroprune.network.gradient import gradient_buffers, wiring
+from neuroprune.network.gradient import gradient, gradient_buffers, wiring
 from neuroprune.network.graph import Graph
+from neuroprune.network.optimizers import Optimizer
 from neuroprune.network.prune import RECORDED
 from neuroprune.network.regrow import Candidates, best_places, gradient_scorer
 from neuroprune.pruning import growth, saliency
@@ -28,7 +29,7 @@ GROWTHS = ("random", "gradient", None)
 class Rewiring:
     """A `Rewire` for one network, checked against it."""
 
-    def __init__(self, net: "Network", rewire: Rewire, candidates: Any) -> None:
+    def __init__(self, net: "Network", rewire: Rewire, candidates: Any, optimizer: Optimizer) -> None:
         if not isinstance(rewire, Rewire):
             raise TypeError(f"rewire must be a Rewire, got {type(rewire).__name__}: pass npr.Rewire(...)")
         if rewire.grow not in GROWTHS:
@@ -36,6 +37,9 @@ class Rewiring:
                              f"connections that it lacks, got {rewire.grow!r}")
         if rewire.unit is not None:
             raise ValueError(f"unit must be None for a network, whose connections go one by one, got {rewire.unit}")
+        if "momentum" in rewire.needs and not optimizer.beta1:
+            raise ValueError("optimizer must keep momentum for a Rewire that needs it, got "
+                             f"{optimizer.name!r} without: use optimizers.sgd(momentum=0.9) or 'adam'")
         Candidates(net._graph, candidates)
         self.rules, self._candidates = rewire, candidates
 
@@ -66,12 +70,19 @@ class Rewiring:
         places = Candidates(graph, self._candidates)
         ranks = places.before(columns[0], bounds)
         room = {name: int(ranks[i + 1] - ranks[i]) for i, name in enumerate(names)}
+        lost, free = stays.size - columns[0].n_connections, sum(room.values())
+        if self.rules.grow is not None and lost > free:
+            raise ValueError(f"candidates must have room for the {lost} connections that were dropped, got {free} free "
+                             "places: allow more candidates")
+        if self.rules.redistribute == "gradient":
+            slopes = gradient(net, *_rows(graph, x, y), loss)[0]
+            signals = {name: {"gradient": slopes[part]} for name, part in zip(names, parts, strict=True)}
         gets = self.rules.allot(weights, present, dropped, room, signals)
         _check_unchanged(net, graph)
         for name, number in gets.items():
             if number > room[name]:
-                raise ValueError(f"group {name} must have room for the {number} connections that it gets back, got "
-                                 f"{room[name]} free places: allow more candidates or redistribute")
+                raise ValueError(f"layer {int(name) + 1} must have room for the {number} connections that were dropped "
+                                 f"there, got {room[name]} free places: redistribute or allow more candidates")
         target, source = self._grown(net, columns[0], places, ranks, [gets[name] for name in names], x, y, loss)
         late = columns[0].is_delayed(source, target) if graph.recurrent else None
         if stays.all():
@@ -92,9 +103,7 @@ class Rewiring:
                x: np.ndarray, y: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:
         """(targets, sources) of what grows, in storage order; the gradient is that of the network as it is."""
         if self.rules.grow == "gradient":
-            if not net._graph.recurrent:
-                x, y = x[:, 0], y[:, 0]
-            scores = gradient_scorer(net.copy(), x, y, loss)
+            scores = gradient_scorer(net.copy(), *_rows(net._graph, x, y), loss)
         found = [(np.zeros(0, np.int32), np.zeros(0, np.int32))]
         for first, last, count in zip(ranks, ranks[1:], counts, strict=False):
             if count and self.rules.grow == "random":
@@ -109,16 +118,21 @@ def mean_loss_and_norm(net: "Network", x: np.ndarray, y: np.ndarray, loss: str) 
     """Mean loss of a mini-batch and norm of its gradient, what a step that is replaced would have recorded."""
     graph = net._graph
     stride, buffers = gradient_buffers(net, *x.shape[:2])
-    gradient = np.empty(graph.n_connections + graph.n_nodes)
+    slopes = np.empty(graph.n_connections + graph.n_nodes)
     mean = kernels.backward.gradient_rows(*wiring(net), graph.n_inputs, graph.n_outputs, graph.recurrent, stride,
                                           losses.code(loss), x, y, np.arange(len(x)), 0, len(x), *buffers,
-                                          gradient[:graph.n_connections], gradient[graph.n_connections:])
-    return float(mean), float(np.sqrt(kernels.optimize.square_sum(gradient)))
+                                          slopes[:graph.n_connections], slopes[graph.n_connections:])
+    return float(mean), float(np.sqrt(kernels.optimize.square_sum(slopes)))
 
 
 def _check_unchanged(net: "Network", graph: Graph) -> None:
     if net._graph is not graph:
         raise RuntimeError("the functions of a Rewire must not rewire the network, but one did: only return numbers")
+
+
+def _rows(graph: Graph, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mini-batch as `net.gradient` takes it: the rows of an acyclic network are no sequences."""
+    return (x, y) if graph.recurrent else (x[:, 0], y[:, 0])
 
 
 def _momentum(moments: np.ndarray) -> np.ndarray:

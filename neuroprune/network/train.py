@@ -67,7 +67,8 @@ def train(net: "Network", x: Any, y: Any, iterations: int, learning_rate: float 
     validate_every : int, optional
     rewire : Rewire, optional
         Dynamic sparse training: at every step that fires, drops connections and grows as many elsewhere, at weight 0
-        (RigL, SET; see `npr.Rewire`). Growth by gradient takes the mini-batch of that step. The count stays the same.
+        (RigL, SET; see `npr.Rewire`). Growth and redistribution by gradient take the mini-batch of that step, a scorer
+        that drops takes what training summed up. The count stays the same.
     candidates : "order", "layers", array
         Where `rewire` may grow, see `Network.regrow`. With "layers" every layer drops and grows by itself; otherwise
         the network is one group, and only `redistribute=None` says anything.
@@ -131,7 +132,10 @@ class _Plan:
         self.patience = None if patience is None else _whole(patience, "patience", 1)
         if self.patience is not None and validation is None:
             raise ValueError("patience needs validation data, got none: pass validation=(x, y)")
-        self.rewiring = None if rewire is None else Rewiring(net, rewire, candidates)
+        self.rewiring = None if rewire is None else Rewiring(net, rewire, candidates, self.optimizer)
+        if rewire is None and not (isinstance(candidates, str) and candidates == "order"):
+            raise ValueError("candidates must come with rewire, whose growth they limit, got them alone: pass rewire=, "
+                             "or PruningSchedule(candidates=) for what pruning grows")
         stride_for(net, self.batch, self.x.shape[1])
         check_finite(net)
         self.rng = net.rng if seed is None else generator(seed)
