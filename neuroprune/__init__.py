@@ -7,7 +7,8 @@ Problems to evolve on: `Dataset`, `XOR`, `PoleBalancing`, `DoublePole`, `Gym`, `
 `Baldwinian` learning.
 Pruning core, for arrays of any rank and library: `score`, `saliency`, `masks`, `schedules`, `distribution`, `decay`,
 `Rewire`, `metrics`.
-Dense layers and tensors: `prune_tensors`, `DenseLayer`, `to_sparse`; for PyTorch models `neuroprune.tensors.torch`.
+Dense layers and tensors: `prune_tensors`, `prune_layers`, `DenseLayer`, `to_sparse`, `calibrate`; for PyTorch models
+`neuroprune.tensors.torch`.
 """
 
 from neuroprune.activations import register_activation
@@ -31,7 +32,8 @@ from neuroprune.network.prune import PruneResult, PruningSchedule
 from neuroprune.pruning import decay, distribution, masks, metrics, saliency, schedules
 from neuroprune.pruning.rewire import Rewire
 from neuroprune.pruning.saliency import score
-from neuroprune.tensors.dense import DenseLayer
+from neuroprune.tensors.calibration import calibrate
+from neuroprune.tensors.dense import DenseLayer, prune_layers
 from neuroprune.tensors.formats import to_sparse
 from neuroprune.tensors.prune import prune_tensors
 
@@ -40,7 +42,7 @@ __version__ = "0.1.0"
 __all__ = [
     "XOR", "AdaptivePruning", "Baldwinian", "Checkpoint", "Dataset", "DenseLayer", "DoublePole", "EvolutionHistory",
     "GenerationPruning", "Graph", "Gym", "History", "Innovations", "Lamarckian", "Network", "PoleBalancing",
-    "Population", "PruneResult", "PruningSchedule", "Rewire", "Settings", "Species", "crossover", "decay",
-    "distance", "distribution", "masks", "metrics", "mutation", "prune_tensors", "register_activation", "saliency",
-    "schedules", "score", "sequences", "to_sparse",
+    "Population", "PruneResult", "PruningSchedule", "Rewire", "Settings", "Species", "calibrate", "crossover",
+    "decay", "distance", "distribution", "masks", "metrics", "mutation", "prune_layers", "prune_tensors",
+    "register_activation", "saliency", "schedules", "score", "sequences", "to_sparse",
 ]

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NEEDS_TORCH = {path for path in EXAMPLES if "import torch" in path.read_text(encoding="utf-8")}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "neat": "neat-python", "distributed": "dask"}
 EACH = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
@@ -40,7 +41,7 @@ def rows(text: str) -> list[list[float]]:
 
 def test_there_are_examples() -> None:
     assert {path.stem for path in EXAMPLES} >= {"cma_parameters", "deap_toolbox", "digits", "neat_python_genome",
-                                                "plain_loop"}
+                                                "plain_loop", "pytorch_one_shot", "pytorch_rigl", "rigl_on_a_graph"}
 
 
 @EACH
@@ -55,18 +56,22 @@ def test_an_example_says_how_it_is_called_and_what_it_needs(path: Path) -> None:
     assert f"python examples/{path.name} [--quick]" in text
     imported = {name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
                 for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])}
-    needed = {DISTRIBUTIONS.get(name, name) for name in imported - sys.stdlib_module_names - {"neuroprune", "numpy"}}
+    ours = {"neuroprune", "numpy", "torch"}  # torch has an extra of its own
+    needed = {DISTRIBUTIONS.get(name, name) for name in imported - sys.stdlib_module_names - ours}
     declared = configparser.ConfigParser()
     declared.read(ROOT / "setup.cfg", encoding="utf-8")
     for extra in ("examples", "test"):
         lines = declared["options.extras_require"][extra].split()
         assert needed <= {re.split(r"[^\w.-]", line)[0] for line in lines}, extra
-    assert not needed or 'pip install "neuroprune[examples]"' in text
+    extras = "examples,torch" if path in NEEDS_TORCH else "examples"
+    assert not needed or f'pip install "neuroprune[{extras}]"' in text
 
 
 @pytest.mark.compiled_only
 @EACH
 def test_an_example_runs(path: Path, folder: Path) -> None:
+    if path in NEEDS_TORCH:
+        pytest.importorskip("torch", reason="torch is not installed: pip install torch")
     assert quick_run(path, folder / path.stem).strip()
 
 
