@@ -38,7 +38,18 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Cosine:
+class _Falling:
+    initial: float
+    until: int
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_shares(self, "initial", "floor")
+        object.__setattr__(self, "until", integer(self.until, "until", 1, None, "the step at which the decay ends"))
+
+
+@dataclass(frozen=True)
+class Cosine(_Falling):
     """Half a cosine from `initial` down to `floor`: `floor + (initial - floor) (1 + cos(pi step / until)) / 2`.
 
     Evci et al. 2020 (RigL), https://arxiv.org/abs/1911.11134, section 3, equation for f_decay.
@@ -59,14 +70,6 @@ class Cosine:
     [0.3, 0.15, 0.0, 0.0]
     """
 
-    initial: float
-    until: int
-    floor: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_shares(self, "initial", "floor")
-        object.__setattr__(self, "until", integer(self.until, "until", 1, None, "the step at which the decay ends"))
-
     def rate(self, step: int) -> float:
         """Return the share of this step."""
         if step >= self.until:
@@ -75,7 +78,7 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(_Falling):
     """A straight line from `initial` down to `floor`.
 
     Parameters
@@ -93,14 +96,6 @@ class Linear:
     >>> [decay.Linear(0.5, until=100).rate(step) for step in (0, 50, 100, 150)]
     [0.5, 0.25, 0.0, 0.0]
     """
-
-    initial: float
-    until: int
-    floor: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_shares(self, "initial", "floor")
-        object.__setattr__(self, "until", integer(self.until, "until", 1, None, "the step at which the decay ends"))
 
     def rate(self, step: int) -> float:
         """Return the share of this step."""
