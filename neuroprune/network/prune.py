@@ -12,7 +12,7 @@ from neuroprune.network import edit
 from neuroprune.network.regrow import Candidates, grow_randomly, own_candidates
 from neuroprune.network.signals import flow_gradient
 from neuroprune.network.views import check_column, check_number
-from neuroprune.pruning import masks, saliency, schedules
+from neuroprune.pruning import masks, saliency, schedules, selection
 
 if TYPE_CHECKING:
     from neuroprune.network.network import Network
@@ -143,12 +143,12 @@ class PruneResult:
     2
     """
 
-    def __init__(self, net: "Network", scores: np.ndarray | None = None) -> None:
+    def __init__(self, net: "Network", scores: np.ndarray | None = None, by_magnitude: bool = False) -> None:
         self._before = net._graph
         self._columns = net._weight, net._signals, net._signals_end
         self._schedule = net._schedule
         self._counters = net._training_baseline, net._evolution_baseline, net._last_prune_iteration
-        self.scores = scores
+        self._scores, self._by_magnitude = scores, by_magnitude
         self.kept = np.ones(net._graph.n_connections, np.bool_)
         self._grown = np.zeros(0, np.int64)
         self._grown_weight = np.zeros(0)
@@ -158,6 +158,11 @@ class PruneResult:
         self.kept.flags.writeable = False
         self.sparsity = net.sparsity
         return self
+
+    @cached_property
+    def scores(self) -> np.ndarray | None:
+        """What the connections were ranked by; None when nothing had to go."""
+        return np.abs(self._scores) if self._by_magnitude else self._scores
 
     @cached_property
     def removed(self) -> Listing:
@@ -323,14 +328,15 @@ def prune_to(net: "Network", desired: int, method: str | Callable, protect: Any,
         raise ValueError(f"protect must mark at most the {desired} connections that stay, got "
                          f"{np.count_nonzero(protect)}: lower the target sparsity")
     graph = net._graph
-    scores = _scores(net, method, signals)
+    by_magnitude = _function(net, method, signals) is saliency.magnitude  # ranked as it is, without a copy
+    scores = net._weight if by_magnitude else _scores(net, method, signals)
     if net._graph is not graph:
         raise RuntimeError("a scorer must not rewire the network, but it did: only return scores")
-    result = PruneResult(net, scores)
+    result = PruneResult(net, scores, by_magnitude)
     grown = min(round(regrow_fraction * min(excess, desired)), desired - 1)
     places = Candidates(net._graph, candidates) if grown else None
     while True:
-        result.kept = masks.top(scores, desired - grown, protect=protect)
+        result.kept = _kept(net, scores, desired - grown, protect, by_magnitude)
         columns = edit.kept_columns(net, result.kept, desired - grown)
         if not grown or (free := places.free(columns[0])) >= grown:
             break
@@ -343,6 +349,17 @@ def prune_to(net: "Network", desired: int, method: str | Callable, protect: Any,
     return result
 
 
+def _kept(net: "Network", scores: np.ndarray, keep: int, protect: np.ndarray | None,
+          by_magnitude: bool) -> np.ndarray:
+    """The mask of the `keep` highest scores, or absolute values of them."""
+    try:
+        return selection.select([scores], scores.size - keep, None if protect is None else [protect],
+                                magnitude=by_magnitude)[0]
+    except ValueError:
+        check_column(net._weight, net._weight.size, "net.connections.weight")
+        raise
+
+
 def _check_protect(net: "Network", protect: Any) -> np.ndarray | None:
     if protect is None:
         return None
@@ -353,11 +370,17 @@ def _check_protect(net: "Network", protect: Any) -> np.ndarray | None:
     return protect
 
 
-def _scores(net: "Network", method: str | Callable, signals: dict) -> np.ndarray:
-    """The scores of all connections, with the network's own signals where none is given."""
+def _function(net: "Network", method: str | Callable, signals: dict) -> Callable:
+    """The scorer; SNIP without any gradient is magnitude."""
     function = saliency.scorer(method)
     if function is saliency.snip and net._signals is None and "gradient" not in signals:
-        function = saliency.magnitude
+        return saliency.magnitude
+    return function
+
+
+def _scores(net: "Network", method: str | Callable, signals: dict) -> np.ndarray:
+    """The scores of all connections, with the network's own signals where none is given."""
+    function = _function(net, method, signals)
     required = saliency.requires(function)
     recorded = () if net._signals is None else zip(RECORDED, net._signals, strict=False)
     own = {keyword: column for keyword, column in recorded if keyword in required}
@@ -365,8 +388,7 @@ def _scores(net: "Network", method: str | Callable, signals: dict) -> np.ndarray
         own = {"gradient": flow_gradient(net)}  # that of the flow, not of a loss
     if "rng" in required and "rng" not in signals:
         own["rng"] = net.rng
-    if function is not saliency.magnitude:  # whose finite scores tell the same
-        check_column(net._weight, net._weight.size, "net.connections.weight")
+    check_column(net._weight, net._weight.size, "net.connections.weight")
     weight = net._weight.view()
     weight.flags.writeable = False  # a scorer looks, and changes nothing
     try:
