@@ -5,20 +5,17 @@ What goes together is a unit: a block, or all elements that share their place on
 scored by its sum, mean or maximum, taken in float64 in one fixed order, so that every library gets the same bits.
 """
 
-import math
 import operator
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from neuroprune import arrays, kernels
-from neuroprune.pruning import checks, groups, selection
+from neuroprune.pruning import checks, groups, selection, units
 
 REDUCTIONS = ("sum", "mean", "max")
-_UNITS_AT_ONCE = 1 << 16  # elements of units that are brought together and added up at a time
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,12 @@ class NM:
         """The share that goes, 1 - keep / group."""
         return (self.group - self.keep) / self.group
 
+    def steps(self, shape: tuple[int, ...], name: str = "scores") -> units.Steps:
+        """The lengths of a group along the axes of an array of that shape; ValueError where it does not fit."""
+        own = _own_axes((self.axis,), shape, name)
+        steps = tuple(self.group if number in own else 1 for number in range(len(shape)))
+        return units.fit(steps, shape, name, str(self))
+
 
 @dataclass(frozen=True)
 class Block:
@@ -82,6 +85,15 @@ class Block:
         object.__setattr__(self, "shape", tuple(map(operator.index, lengths)))
         checks.one_of(self.reduce, "reduce", REDUCTIONS)
 
+    def steps(self, shape: tuple[int, ...], name: str = "scores") -> units.Steps:
+        """The lengths of a block along the axes of an array of that shape; ValueError where it does not fit."""
+        if len(self.shape) > len(shape):
+            raise ValueError(
+                f"{name} must have at least the {len(self.shape)} axes of {self}, got shape {shape}: "
+                "give the block fewer axes"
+            )
+        return units.fit((1,) * (len(shape) - len(self.shape)) + self.shape, shape, name, str(self))
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -106,6 +118,11 @@ class Axis:
         numbers = tuple(map(_axis_number, numbers))
         object.__setattr__(self, "axis", numbers if isinstance(self.axis, (tuple, list)) else numbers[0])
         checks.one_of(self.reduce, "reduce", REDUCTIONS)
+
+    def steps(self, shape: tuple[int, ...], name: str = "scores") -> units.Steps:
+        """The lengths of a slice along the axes of an array of that shape; ValueError where there is no such axis."""
+        own = _own_axes(self.axis if isinstance(self.axis, tuple) else (self.axis,), shape, name)
+        return tuple(1 if number in own else length for number, length in enumerate(shape))
 
 
 Pattern = NM | Block | Axis
@@ -174,7 +191,7 @@ def n_of_m(scores: Any, keep: int, group: int, axis: int = -1, protect: Any = No
     checks.scores(scores, "scores")
     checks.flags(protect, scores, "protect")
     chosen = NM(keep, group, axis)
-    _grid(chosen, arrays.shape(scores), "scores")
+    chosen.steps(arrays.shape(scores))
     arrays.require_finite(scores, "scores")
     return select_n_of_m(scores, chosen, protect)
 
@@ -279,12 +296,13 @@ def validate(mask: Any, pattern: Any) -> None:
     ValueError: mask must keep 2 of every 4 elements along axis -1, got 3 in group 0: make it with n_of_m
     """
     chosen = _parsed(pattern)
-    _grid(chosen, arrays.shape(checks.mask(mask)), "mask")
+    steps = chosen.steps(arrays.shape(checks.mask(mask)), "mask")
     if arrays.size(mask) == 0:
         return
-    units = _units(mask, chosen)
-    counts = arrays.running_count(units)[:, -1]
-    wrong = counts != chosen.keep if isinstance(chosen, NM) else (counts != 0) & (counts != units.shape[1])
+    rows = units.rows(mask, steps)
+    counts = arrays.running_count(rows)[:, -1]
+    width = rows.shape[1]
+    wrong = counts != chosen.keep if isinstance(chosen, NM) else (counts != 0) & (counts != width)
     if arrays.count_true(wrong) == 0:
         return
     number = arrays.count_true(arrays.running_count(wrong) == 0)
@@ -294,26 +312,26 @@ def validate(mask: Any, pattern: Any) -> None:
             f"got {int(counts[number])} in group {number}: make it with n_of_m"
         )
     raise ValueError(
-        f"mask must keep or remove whole units of {chosen}, got {int(counts[number])} of {units.shape[1]} elements "
+        f"mask must keep or remove whole units of {chosen}, got {int(counts[number])} of {width} elements "
         f"in unit {number}: make it with {'block' if isinstance(chosen, Block) else 'axis'}"
     )
 
 
 def select_n_of_m(scores: Any, chosen: NM, protect: Any = None, mask: Any = None) -> Any:
-    """Return the mask of finite scores whose axis is known to divide; what `mask` has off counts among what goes."""
+    """Return the mask of finite scores; what `mask` has off counts among what goes."""
     shape = arrays.shape(scores)
+    steps = chosen.steps(shape)
+    if arrays.size(scores) == 0:
+        return arrays.like(np.ones(shape, bool), scores)
     views = [None if array is None else arrays.host(array) for array in (scores, protect, mask)]
     on_host = views[0] is not None
     rows, held, there = (
-        None if array is None else _units(array, chosen) for array in (views if on_host else (scores, protect, mask))
+        None if array is None else units.rows(array, steps) for array in (views if on_host else (scores, protect, mask))
     )
-    drop = chosen.group - chosen.keep
-    if arrays.size(scores) == 0:
-        kept = rows == rows
-    elif protect is not None or mask is not None:
+    if protect is not None or mask is not None:
         kept = _among_free(rows, held, there, chosen)
     elif not on_host or arrays.size(scores) < selection.SMALL or chosen.group > kernels.patterns.PAIRWISE:
-        kept = groups.select_rows(rows, drop)
+        kept = groups.select_rows(rows, chosen.group - chosen.keep)
     else:
         kept = np.empty(rows.shape, bool)
         flat, out = np.ascontiguousarray(rows).ravel(), kept.ravel().view(np.uint8)
@@ -321,8 +339,8 @@ def select_n_of_m(scores: Any, chosen: NM, protect: Any = None, mask: Any = None
             kernels.patterns.keep_two_of_four(flat, out)
         else:
             kernels.patterns.keep_n_of_m(flat, chosen.keep, chosen.group, out)
-    kept = _whole(kept, chosen, shape)
-    return arrays.like(np.ascontiguousarray(kept).reshape(shape), scores) if on_host else kept
+    kept = units.whole(kept, steps, shape)
+    return arrays.like(np.ascontiguousarray(kept), scores) if on_host else kept
 
 
 def _among_free(rows: Any, held: Any, there: Any, chosen: NM) -> Any:
@@ -348,142 +366,26 @@ def _select_units(scores: Any, sparsity: float, chosen: Block | Axis, protect: A
     """Return the mask of a `Block` or an `Axis`."""
     checks.scores(scores, "scores")
     checks.flags(protect, scores, "protect")
-    rated = unit_scores(scores, chosen, "scores")
-    fixed = None if protect is None else unit_flags(protect, chosen)
+    shape = arrays.shape(scores)
+    steps = chosen.steps(shape)
+    rated = units.scores(scores, steps, chosen.reduce, "scores")
+    fixed = None if protect is None else units.flags(protect, steps)
     size = arrays.size(rated)
     drop = checks.count(sparsity, size)
     checks.room(size, checks.held(fixed, None), drop, f"sparsity={sparsity} of the units of {chosen}")
-    return expand(selection.select([rated], drop, [fixed])[0], chosen, arrays.shape(scores))
+    return units.expand(selection.select([rated], drop, [fixed])[0], steps, shape)
 
 
-def unit_scores(scores: Any, chosen: Block | Axis, name: str) -> Any:
-    """Return the flat scores of the units of finite scores, in the order of their first elements.
-
-    Raises ValueError where the pattern does not fit the shape, or a score is not finite.
-    """
-    _grid(chosen, arrays.shape(scores), name)
-    arrays.require_finite(scores, name)
-    if arrays.size(scores) == 0:
-        return arrays.like(np.zeros(0), scores)
-    view = arrays.host(scores)
-    if view is None:
-        rated = _reduced(_units(scores, chosen), chosen.reduce)
-    else:
-        with np.errstate(over="ignore"):  # refused below
-            rated = arrays.like(_reduced_in_pieces(view, chosen), scores)
-    arrays.require_finite(rated, f"the {chosen.reduce} of {name} over {chosen}")
-    return rated
-
-
-def unit_flags(flags: Any, chosen: Block | Axis) -> Any:
-    """Return one flag per unit: whether any of its elements is True."""
-    if arrays.size(flags) == 0:
-        return arrays.like(np.zeros(0, bool), flags)
-    return _folded(_units(flags, chosen), operator.or_)
-
-
-def expand(kept: Any, chosen: Block | Axis, shape: tuple[int, ...]) -> Any:
-    """Return the mask of that shape from the flat one of its units; all True where there are no elements."""
-    if math.prod(shape) == 0:
-        return arrays.like(np.ones(shape, bool), kept)
-    xp = arrays.library(kept)
-    grid = [length // step for length, step in zip(shape, _grid(chosen, shape, "scores"), strict=True)]
-    apart = xp.reshape(kept, tuple(n for count in grid for n in (count, 1)))
-    wide = tuple(n for count, length in zip(grid, shape, strict=True) for n in (count, length // count))
-    return xp.reshape(xp.broadcast_to(apart, wide), shape)
-
-
-def _reduced_in_pieces(view: np.ndarray, chosen: Block | Axis) -> np.ndarray:
-    """Return the flat unit scores of a host array, bringing a piece of it together at a time."""
-    apart = _apart(view, chosen)
-    grid = apart.shape[: view.ndim]
-    rated = np.empty(grid, view.dtype if chosen.reduce == "max" else np.float64)
-    along = int(np.argmax(grid))
-    step = max(1, _UNITS_AT_ONCE * grid[along] // view.size)
-    for start in range(0, grid[along], step):
-        piece = (slice(None),) * along + (slice(start, start + step),)
-        units = apart[piece]
-        rated[piece] = _reduced(units.reshape(math.prod(units.shape[: view.ndim]), -1), chosen.reduce).reshape(
-            units.shape[: view.ndim]
-        )
-    return rated.ravel()
-
-
-def _reduced(units: Any, reduce: str) -> Any:
-    """Return the sum, mean or maximum of each row of (units, elements)."""
-    if reduce == "max":
-        return _folded(units, arrays.library(units).maximum)
-    total = _folded(arrays.double(units), operator.add)
-    return total if reduce == "sum" else total / units.shape[1]
-
-
-def _folded(rows: Any, operation: Callable[[Any, Any], Any]) -> Any:
-    """Join the columns by halves: log2(width) operations on whole arrays, in an order that no library chooses."""
-    rest = None
-    while (width := rows.shape[1]) > 1:
-        half = width // 2
-        if width % 2:
-            rest = rows[:, -1] if rest is None else operation(rest, rows[:, -1])
-        rows = operation(rows[:, :half], rows[:, half : 2 * half])
-    return rows[:, 0] if rest is None else operation(rows[:, 0], rest)
-
-
-def _units(array: Any, chosen: Pattern) -> Any:
-    """Return the array as (units, elements of each); a copy where they do not lie together."""
-    apart = _apart(array, chosen)
-    rank = len(arrays.shape(array))
-    size = math.prod(arrays.shape(apart)[rank:])
-    return arrays.library(array).reshape(apart, (math.prod(arrays.shape(apart)[:rank]), size))
-
-
-def _apart(array: Any, chosen: Pattern) -> Any:
-    """Return the array with twice as many axes: first which unit along each axis, then where in the unit."""
-    shape = arrays.shape(array)
-    steps = _grid(chosen, shape, "scores")
-    split = tuple(n for length, step in zip(shape, steps, strict=True) for n in (length // step, step))
-    xp = arrays.library(array)
+def _own_axes(numbers: tuple[int, ...], shape: tuple[int, ...], name: str) -> set[int]:
+    """Return the axes counted from the front, known to be axes of an array of that shape, each named once."""
     rank = len(shape)
-    return xp.moveaxis(xp.reshape(array, split), tuple(range(0, 2 * rank, 2)), tuple(range(rank)))
-
-
-def _whole(units: Any, chosen: Pattern, shape: tuple[int, ...]) -> Any:
-    """Return an array of that shape from its units: the inverse of `_units`."""
-    steps = _grid(chosen, shape, "scores")
-    xp = arrays.library(units)
-    apart = xp.reshape(units, (*(length // step for length, step in zip(shape, steps, strict=True)), *steps))
-    rank = len(shape)
-    return xp.reshape(xp.moveaxis(apart, tuple(range(rank)), tuple(range(0, 2 * rank, 2))), shape)
-
-
-def _grid(chosen: Pattern, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    """Return the lengths of a unit along every axis; raises where the pattern does not fit the shape."""
-    rank = len(shape)
-    if isinstance(chosen, Block):
-        if len(chosen.shape) > rank:
-            raise ValueError(
-                f"{name} must have at least the {len(chosen.shape)} axes of {chosen}, got shape {shape}: "
-                "give the block fewer axes"
-            )
-        steps = (1,) * (rank - len(chosen.shape)) + chosen.shape
-    else:
-        numbers = chosen.axis if isinstance(chosen.axis, tuple) else (chosen.axis,)
-        for number in numbers:
-            if not -rank <= number < rank:
-                raise ValueError(f"axis must be one of the {rank} axes of {name}, got {number} for shape {shape}")
-        own = {number % rank for number in numbers}
-        if len(own) < len(numbers):
-            raise ValueError(f"axis must name each axis of {name} once, got {chosen.axis} for shape {shape}")
-        if isinstance(chosen, NM):
-            steps = tuple(chosen.group if number in own else 1 for number in range(rank))
-        else:
-            steps = tuple(1 if number in own else length for number, length in enumerate(shape))
-    for number, (length, step) in enumerate(zip(shape, steps, strict=True)):
-        if step and length % step:
-            raise ValueError(
-                f"the length of axis {number} of {name} must be a multiple of {step} for {chosen}, got {length}: "
-                "choose another group or block, or leave the array out"
-            )
-    return steps
+    for number in numbers:
+        if not -rank <= number < rank:
+            raise ValueError(f"axis must be one of the {rank} of {name}, got {number}: its shape is {shape}")
+    own = {number % rank for number in numbers}
+    if len(own) < len(numbers):
+        raise ValueError(f"axis must name each axis of {name} once, got {numbers}: its shape is {shape}")
+    return own
 
 
 def _axis_number(number: Any) -> int:

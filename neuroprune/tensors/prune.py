@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuroprune import arrays
-from neuroprune.pruning import checks, patterns, saliency
+from neuroprune.pruning import checks, patterns, saliency, units
 from neuroprune.pruning.masks import apply, sparse
 from neuroprune.pruning.patterns import NM, Axis, Block
 from neuroprune.pruning.saliency import Scorer
@@ -177,18 +177,19 @@ def _prune(task: _Task, pool: _Pool) -> list[Any]:
                     found.append(patterns.select_n_of_m(scores, pattern, fixed, on))
                 _check_left(task, name, found[-1], on)
         return found
-    rated, fixed, on = [], [], []
+    rated, fixed, on, steps = [], [], [], []
     for name, flags, mask in zip(pool.names, held, there, strict=True):
-        rated.append(patterns.unit_scores(_score(task, name), pattern, _called(name)))
+        steps.append(pattern.steps(arrays.shape(task.weights[name]), _called(name)))
+        rated.append(units.scores(_score(task, name), steps[-1], pattern.reduce, _called(name)))
         flags = flags if flags is None or mask is None else flags & mask
-        fixed.append(None if flags is None else patterns.unit_flags(flags, pattern))
-        on.append(None if mask is None else patterns.unit_flags(mask, pattern))
-    units = select_jointly(rated, pool.sparsity, task.of, task.min_per_layer, fixed, on, False, called, pool.request)
+        fixed.append(None if flags is None else units.flags(flags, steps[-1]))
+        on.append(None if mask is None else units.flags(mask, steps[-1]))
+    kept = select_jointly(rated, pool.sparsity, task.of, task.min_per_layer, fixed, on, False, called, pool.request)
     found = [
-        patterns.expand(kept, pattern, arrays.shape(task.weights[name]))
-        for name, kept in zip(pool.names, units, strict=True)
+        units.expand(kept[number], steps[number], arrays.shape(task.weights[name]))
+        for number, name in enumerate(pool.names)
     ]
-    return [kept if mask is None else kept & mask for kept, mask in zip(found, there, strict=True)]
+    return [stays if mask is None else stays & mask for stays, mask in zip(found, there, strict=True)]
 
 
 def _score(task: _Task, name: str) -> Any:
