@@ -16,16 +16,15 @@ _WORD = 8  # flags looked at together, as one 64-bit word
 
 @jit
 def scan(flat, magnitude, low, high, smallest, largest, inside, found, capacity):
-    """Count `flat`, or its magnitudes, around the bracket [low, high] and append what lies strictly inside to `inside`.
+    """Count `flat`, or its magnitudes, around the bracket (low, high) and append what lies inside to `inside`.
 
-    Returns (below, at low, found so far, at high, how many outside [smallest, largest] or NaN). `found` goes in
-    as the number already there, so that several arrays can be scanned as one sequence. Elements are stored
-    while `found <= capacity` at the start of a block, and only counted from then on; `inside` has room for
+    Returns (below low, at low, found so far, how many outside [smallest, largest] or NaN). `found` goes in as the
+    number already there, so that several arrays can be scanned as one sequence. Elements are stored while
+    `found <= capacity` at the start of a block, and only counted from then on; `inside` has room for
     `capacity + BLOCK`.
     """
     below = 0
-    at_low = 0
-    at_high = 0
+    up_to_low = 0
     bad = 0
     values = np.empty(BLOCK, flat.dtype)  # local, so that the compiler knows it overlaps nothing
     flags = np.zeros(BLOCK, np.int8)
@@ -33,26 +32,24 @@ def scan(flat, magnitude, low, high, smallest, largest, inside, found, capacity)
     hits = np.empty(BLOCK // _WORD, np.int64)
     for start in range(0, flat.size, BLOCK):
         block = flat[start : min(start + BLOCK, flat.size)]
-        n_below = np.int32(0)  # 32 bits keep as many lanes busy as a float32 has
-        n_low = np.int32(0)
-        n_high = np.int32(0)
-        n_good = np.int32(0)
         if magnitude:
             for i in range(block.size):
                 values[i] = abs(block[i])
         else:
             for i in range(block.size):
                 values[i] = block[i]
+        n_below = np.int32(0)  # 32 bits keep as many lanes busy as a float32 has
+        n_low = np.int32(0)
+        n_good = np.int32(0)
         for i in range(block.size):
             value = values[i]
             n_below = np.int32(n_below + (value < low))
-            n_low = np.int32(n_low + (value == low))
-            n_high = np.int32(n_high + (value == high))
+            n_low = np.int32(n_low + (value <= low))
             n_good = np.int32(n_good + ((smallest <= value) & (value <= largest)))
-            flags[i] = (low < value) & (value < high)
+        for i in range(block.size):  # by itself, since bytes fill other lanes
+            flags[i] = (low < values[i]) & (values[i] < high)
         below += np.int64(n_below)
-        at_low += np.int64(n_low)
-        at_high += np.int64(n_high)
+        up_to_low += np.int64(n_low)
         bad += block.size - np.int64(n_good)
         if found > capacity:
             for i in range(block.size):
@@ -71,7 +68,7 @@ def scan(flat, magnitude, low, high, smallest, largest, inside, found, capacity)
                 for i in range(first, first + _WORD):
                     inside[found] = values[i]
                     found += np.int64(flags[i])
-    return below, at_low, found, at_high, bad
+    return below, up_to_low - below, found, bad
 
 
 @jit
