@@ -418,3 +418,12 @@ def test_units_grow_at_random() -> None:
 def test_no_arrays() -> None:
     update = Rewire().update({}, {}, 1, rng=0)
     assert (update.masks, update.dropped, update.grown) == ({}, {}, {})
+
+
+def test_what_goes_may_be_drawn():
+    weights, masks = {"a": np.arange(1.0, 21.0)}, {"a": np.arange(20) % 2 == 0}
+    once, again, other = (Rewire(drop="random", fraction=0.5).update(weights, masks, 1, rng=seed) for seed in (3, 3, 4))
+    assert once.dropped["a"].sum() == once.grown["a"].sum() == 5 and not once.dropped["a"][~masks["a"]].any()
+    assert once.masks["a"].tolist() == again.masks["a"].tolist() != other.masks["a"].tolist()
+    with pytest.raises(ValueError, match="needs the signal 'rng'"):
+        Rewire(drop="random", grow=None).update(weights, masks, 1)

@@ -177,7 +177,7 @@ class Rewire:
         signals : mapping of name to mapping of keyword to array, optional
             What the rules need, of the weights' shapes: "gradient" and "momentum" are dense, absent places included.
         rng : numpy.random.Generator or seed
-            For random growth.
+            For random growth, and for scorers that draw.
         drops : mapping of name to int, optional
             How many elements (units) go from each array, instead of the share.
 
@@ -192,11 +192,13 @@ class Rewire:
             inside a unit.
         """
         weights, masks, signals, back = self._checked(weights, masks, signals)
+        if rng is not None:
+            rng = np.random.default_rng(rng)
+            signals = {name: {"rng": rng, **mine} for name, mine in signals.items()}  # for scorers that draw
         dropped = self.dropped(weights, masks, step, signals, drops)
         left = {name: mask & ~dropped[name] for name, mask in masks.items()}
         room = {name: arrays.count_true(~mask) for name, mask in left.items()}
         gets = self.allot(weights, masks, dropped, room, signals)
-        rng = np.random.default_rng(rng) if self.grow == "random" and rng is not None else rng
         grown = {name: self._grown(name, weights[name], left[name], gets[name], signals[name], rng) for name in left}
         return Update({name: back(name, left[name] | grown[name]) for name in left},
                       {name: back(name, dropped[name]) for name in left},
