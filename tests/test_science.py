@@ -15,7 +15,7 @@ def science(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/ is not installed, it lies beside the tests."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     from benchmarks import science
-    from benchmarks.science import distribution, evolution, pruning_in_evolution  # noqa: F401
+    from benchmarks.science import distribution, evolution, pruning_in_evolution, sparse_training  # noqa: F401
 
     return science
 
@@ -57,3 +57,44 @@ def test_whether_pruning_helps(science: ModuleType, study: str, tmp_path: Path,
     assert runs["pruned at once"][0]["mean_connections"] < runs["no pruning"][0]["mean_connections"]
     table = capsys.readouterr().out
     assert all(f"| {way} |" in table for way in runs) and np.isfinite(runs["no pruning"][0]["seconds"])
+
+
+@pytest.mark.parametrize("learner", ["graph", "torch"])
+def test_sparse_training(science: ModuleType, learner: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    if learner == "torch":
+        pytest.importorskip("torch")
+    file = tmp_path / "found.json"
+    command = ["--only", learner, "--seeds", "1", "--epochs", "2", "--density", "0.05", "--json", str(file)]
+    assert science.sparse_training.main(command) == 0
+    found = json.loads(file.read_text())
+    runs = {run["way"]: run for run in found["runs"][learner]}
+    assert tuple(runs) == science.sparse_training.LEARNERS[learner].ways
+    assert runs["dense"].pop("connections") == 50_200
+    assert {run["connections"] for run in runs.values() if "connections" in run} == {2510}
+    assert all(20.0 < run["accuracy"] <= 100.0 for run in runs.values())
+    assert all((run["skipping"] > 0.0) == ("anywhere" in way) for way, run in runs.items())
+    order = runs["RigL"]["accuracy"] > runs["SET"]["accuracy"] > runs["static"]["accuracy"]
+    assert found["orders"][learner]["RigL > SET > static"] == {"0.05": order}
+    assert file.with_suffix(".md").read_text() in capsys.readouterr().out
+
+
+def test_sparse_training_begins_alike_in_graph_and_torch(science: ModuleType) -> None:
+    pytest.importorskip("torch")
+    net = science.sparse_training.sparse(3, 0.02)
+    model = science.sparse_training.Torch(net).model
+    assert np.count_nonzero(net.connections.weight) == net.graph.n_connections == 1004
+    for layer, linear in zip(net.to_dense(), model[::2], strict=True):
+        np.testing.assert_allclose(linear.weight.detach().numpy(), layer.weight, rtol=1e-6)
+        assert np.array_equal(linear.weight_mask.numpy(), layer.mask)
+
+
+def test_sparse_weights_vary_with_the_connections_that_are_there(science: ModuleType) -> None:
+    net = science.sparse_training.sparse(0, 0.01)
+    graph = net.graph
+    into = np.diff(graph.incoming)[graph.target]
+    hidden = graph.target < graph.n_nodes - graph.n_outputs
+    limit = np.sqrt(6 / into[hidden])
+    weight = np.abs(net.connections.weight[hidden])
+    assert (weight <= limit).all() and (weight > 0.5 * limit).mean() > 0.3
