@@ -267,6 +267,21 @@ def test_copies_are_whole():
         assert (other @ np.ones(4, np.float32)).tolist() == [-1.5, 5.0]
 
 
+@pytest.mark.parametrize("format", ["csr", "csc", "coo", "bsr", "2:4"])
+def test_what_is_stored_cannot_be_written(format):
+    """Products keep what they made of it, and would not see a change."""
+    found = to_sparse(WEIGHT, format=format, block=(2, 2) if format == "bsr" else None)
+    for other in (found, copy.deepcopy(found), pickle.loads(pickle.dumps(found)), found.to("csr")):
+        matrix = other.matrix
+        fields = ("values", "positions") if other.format == "2:4" else ("data", "indices", "indptr")
+        held = [matrix.data, *matrix.coords] if other.format == "coo" else [getattr(matrix, name) for name in fields]
+        for array in (*held, *other.rows(), *other.rows(np.float64)):
+            with pytest.raises(ValueError, match="read-only"):
+                array[:] = 0
+        same_bits(other.to_dense(), WEIGHT)
+        other.to_dense()[:] = 0  # a copy, as it always was
+
+
 def test_sparsify_takes_what_has_a_mask():
     found = sparsify({"a": WEIGHT, "b": WEIGHT}, {"b": WEIGHT > 0}, "coo")
     assert list(found) == ["b"] and found["b"].kept == 3 and found["b"].format == "coo"

@@ -179,6 +179,17 @@ def test_refused_in_one_sentence(x, error, message):
             call(to_sparse(WEIGHT), x)
 
 
+@pytest.mark.parametrize("x, error, message", [
+    ([1.0] * 4, TypeError, "x must be an array of floating numbers, got list: convert it first"),
+    (None, TypeError, "got NoneType"),
+    (to_sparse(WEIGHT), TypeError, "got SparseWeight"),
+    (np.ones((4, 2, 1)), ValueError, r"got \(4, 2, 1\)"),
+])
+def test_the_operator_refuses_likewise(x, error, message):
+    with pytest.raises(error, match=message):
+        to_sparse(WEIGHT) @ x
+
+
 def test_other_refusals():
     with pytest.raises(ValueError, match="by must be one of rows, lanes, scipy, dense or None, got 'torch'"):
         product(to_sparse(WEIGHT), np.ones(4), by="torch")

@@ -52,7 +52,8 @@ class SparseWeight:
     kept : int
         How many elements are on. Blocks and packed N:M store zeros besides.
     matrix : scipy.sparse array or Packed
-        What is stored. The array of scipy is (out, in), for "bsr" rounded up to whole blocks.
+        What is stored. The array of scipy is (out, in), for "bsr" rounded up to whole blocks. All its arrays are
+        read-only, as products keep copies of them: for other values make another weight.
 
     Examples
     --------
@@ -70,6 +71,17 @@ class SparseWeight:
     kept: int
     matrix: Any
     _layouts: dict[Any, Any] = field(default_factory=dict, repr=False)  # what products made of it
+
+    def __post_init__(self) -> None:
+        stored = self.matrix
+        if isinstance(stored, Packed):
+            held = stored.values, stored.positions
+        elif self.format == "coo":
+            held = stored.data, *stored.coords
+        else:
+            held = stored.data, stored.indices, stored.indptr
+        for array in held:
+            array.flags.writeable = False
 
     @property
     def dtype(self) -> np.dtype:
@@ -180,7 +192,7 @@ class SparseWeight:
     def rows(self, dtype: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what is on as `start` (out + 1,) int64, `read` int32 and `weight`: output r has start[r]:start[r + 1].
 
-        This is the layout of our products. It is made once for each dtype and shares memory with csr.
+        This is the layout of our products. It is made once for each dtype, read-only, and shares memory with csr.
         """
         dtype = np.dtype(dtype or self.dtype)
         if dtype not in self._layouts:
@@ -192,8 +204,11 @@ class SparseWeight:
                 real = real[np.lexsort((read[real], rows[real]))]
                 start = np.concatenate([[0], np.cumsum(np.bincount(rows[real], minlength=self.shape[0]))])
                 read, values = read[real], values[real]
-            self._layouts[dtype] = (np.ascontiguousarray(start, np.int64), np.ascontiguousarray(read, np.int32),
-                                    np.ascontiguousarray(values, dtype))
+            columns = (np.ascontiguousarray(start, np.int64), np.ascontiguousarray(read, np.int32),
+                       np.ascontiguousarray(values, dtype))
+            for column in columns:  # all of them, shared or not: compiled code is made for one kind alone
+                column.flags.writeable = False
+            self._layouts[dtype] = columns
         return self._layouts[dtype]
 
     def __reduce__(self) -> tuple:
@@ -204,7 +219,8 @@ class SparseWeight:
         """W x as for matrices: x is (in,) or (in, batch). For samples as rows, see `product`."""
         from neuroprune.tensors.product import product
 
-        return product(self, x) if len(arrays.shape(x)) < 2 else product(self, x.T).T
+        turned = arrays.is_array(x) and len(arrays.shape(x)) == 2
+        return product(self, x.T).T if turned else product(self, x)
 
     @property
     def _values(self) -> np.ndarray:

@@ -142,8 +142,8 @@ def _rows(weight: SparseWeight, x: Any) -> np.ndarray:
     if not isinstance(weight, SparseWeight):
         raise TypeError(f"weight must be a SparseWeight, got {type(weight).__name__}: make it with to_sparse")
     if not arrays.is_array(x) or arrays.kind(x) != "floating":
-        raise TypeError(f"x must be an array of floating numbers, got {getattr(x, 'dtype', type(x).__name__)}: "
-                        "convert it first")
+        what = x.dtype if arrays.is_array(x) else type(x).__name__
+        raise TypeError(f"x must be an array of floating numbers, got {what}: convert it first")
     view = arrays.host(x)
     if view is None:
         raise ValueError(f"x must lie in host memory, got device {x.device}: move it first")
