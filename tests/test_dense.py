@@ -237,3 +237,14 @@ def test_inputs_that_do_not_fit_are_refused():
             with pytest.raises(error, match=message) as raised:
                 call(x)
             assert_one_sentence(raised)
+
+
+@pytest.mark.parametrize("name", ["in_place", "masks"])
+def test_layers_keep_their_arrays_and_masks_when_pruned(name):
+    one = layer()
+    before = one.weight.copy()
+    for value in (True, None, {"0": np.ones((2, 3), bool)}):
+        with pytest.raises(TypeError, match=f"{name} must be left out of prune_layers, got .*: ") as raised:
+            prune_layers([one], 0.5, **{name: value})
+        assert_one_sentence(raised)
+    assert (one.weight == before).all()

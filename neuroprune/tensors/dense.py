@@ -175,7 +175,8 @@ def prune_layers(layers: Sequence[DenseLayer], sparsity: float | None = None, me
     layers : sequence of DenseLayer
         They do not change. What their masks have off stays off and counts for the sparsity.
     sparsity, method, **options
-        As in `npr.prune_tensors`: `scope`, `pattern`, `signals`, `targets`, `exclude`, `of`, `protect`, ...
+        As in `npr.prune_tensors`: `scope`, `pattern`, `signals`, `targets`, `exclude`, `of`, `protect`, ... There is
+        no `masks`, which the layers have, and no `in_place`.
 
     Returns
     -------
@@ -192,6 +193,10 @@ def prune_layers(layers: Sequence[DenseLayer], sparsity: float | None = None, me
     [<DenseLayer: 4 inputs, 2 outputs, tanh, 4 of 8 weights>, <DenseLayer: 2 inputs, 1 outputs, tanh>]
     """
     taken(layers)
+    for name, instead in (("in_place", "take the layers that are returned"),
+                          ("masks", "give a layer its mask by dataclasses.replace(layer, mask=...)")):
+        if name in options:
+            raise TypeError(f"{name} must be left out of prune_layers, got {reprlib.repr(options[name])}: {instead}")
     present = {str(i): layer.mask for i, layer in enumerate(layers) if layer.mask is not None}
     weights = {str(i): layer.kept for i, layer in enumerate(layers)}
     masks = prune_tensors(weights, sparsity, method, masks=present or None, **options)
