@@ -170,6 +170,13 @@ def double(array: Any) -> Any:
     return library(array).astype(array, library(array).float64, copy=False)
 
 
+def at_least_single(array: Any) -> Any:
+    """Return an array in half precision as float32; others as they are."""
+    if _is_torch(array) and array.is_floating_point() and array.element_size() < 4:
+        return array.float()
+    return array.astype(np.float32) if _is_numpy(array) and array.dtype == np.float16 else array
+
+
 def detach(array: Any) -> Any:
     """Return the array without the history that automatic differentiation keeps (torch); others as they are."""
     return array.detach() if _is_torch(array) else array

@@ -102,7 +102,7 @@ def test_half_precision(torch) -> None:
     weight, gradient = torch.tensor([0.1, -3.0, 2.0]), torch.tensor([0.3, 1.7, 0.0])
     for name in NAMES:
         for dtype in (torch.float16, torch.bfloat16):
-            assert saliency.score(name, weight.to(dtype), **all_signals(gradient.to(dtype))).dtype is dtype
+            assert saliency.score(name, weight.to(dtype), **all_signals(gradient.to(dtype))).dtype is torch.float32
         there = saliency.score(name, weight.half(), **all_signals(gradient.half()))
         here = saliency.score(name, weight.half().numpy(), **all_signals(gradient.half().numpy()))
         assert np.array_equal(there.numpy(), here), name
@@ -156,12 +156,23 @@ def test_a_matrix_and_its_connections_score_alike(shape: tuple, seed: int) -> No
 
 @pytest.mark.parametrize("name", WITH_ARRAYS)
 def test_signals_of_another_precision(name: str, torch) -> None:
-    """Scored in the dtype of the weight, whatever the signal's."""
+    """Scored in the dtype of the weight, whatever the signal's; half precision in float32."""
     weight, signal = torch.tensor([[0.1, -3.0], [2.0, 0.7]]), torch.tensor([0.3, 1.7])
     for kind in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         for other in (torch.float16, torch.float64):
             scores = saliency.score(name, weight.to(kind), **all_signals(signal.to(other)))
-            assert scores.dtype is kind and scores.shape == weight.shape
+            assert scores.dtype is (torch.float64 if kind is torch.float64 else torch.float32)
+            assert scores.shape == weight.shape
+
+
+@pytest.mark.parametrize("name", ["taylor", "fisher", "snip"])
+def test_small_scores_of_half_precision_are_told_apart(name: str, torch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = 0.02 * torch.randn(64, 64, generator=generator)
+    gradient = 1e-4 * torch.randn(64, 64, generator=generator)
+    signal = {"squared_gradient": gradient**2} if name == "fisher" else {"gradient": gradient}
+    whole = saliency.score(name, weight.half().float(), **signal)
+    assert torch.equal(saliency.score(name, weight.half(), **signal), whole) and bool((whole > 0).all())
 
 
 # ---------------------------------------------------------------- a summary

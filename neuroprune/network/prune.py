@@ -278,7 +278,9 @@ def prune_to_sparsity(net: "Network", target_sparsity: float, method: str | Call
     **signals : array
         What the scorer needs. `gradient`, `movement` and `squared_gradient` are what training accumulated and `rng` is
         `net.rng` when not given; without an accumulated gradient "snip" ranks by magnitude, and "synflow" takes the
-        gradient of the flow. `net.signals(method, x, y)` computes signals on data.
+        gradient of the flow. `net.signals(method, x, y)` computes signals on data. All connections are ranked
+        together, whatever the scorer; Wanda compares inside each output row, which is
+        `net.keep(npr.masks.sparse(scores, sparsity, groups=net.graph.target))`.
 
     Raises
     ------

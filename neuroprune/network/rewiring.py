@@ -40,6 +40,12 @@ class Rewiring:
         if "momentum" in rewire.needs and not optimizer.beta1:
             raise ValueError("optimizer must keep momentum for a Rewire that needs it, got "
                              f"{optimizer.name!r} without: use optimizers.sgd(momentum=0.9) or 'adam'")
+        needed = () if rewire.drop == "set" else saliency.requires(rewire.drop)
+        for keyword in needed:
+            if keyword not in (*RECORDED, "momentum", "rng"):
+                raise ValueError("drop must be a scorer whose signals training has, got one that needs the signal "
+                                 f"{keyword!r}: use 'magnitude', 'snip' or a function of the weight")
+        self._slopes = rewire.redistribute == "gradient" or "gradient" in needed
         Candidates(net._graph, candidates)
         self.rules, self._candidates = rewire, candidates
 
@@ -60,6 +66,8 @@ class Rewiring:
         present = {name: np.ones(weight.size, np.bool_) for name, weight in weights.items()}
         recorded = dict(zip(RECORDED, () if net._signals is None else net._signals, strict=False))
         recorded["momentum"] = _momentum(moments[:, :graph.n_connections])
+        if self._slopes:
+            recorded["gradient"] = gradient(net, *_rows(graph, x, y), loss)[0]
         drawn = {"rng": net.rng} if self.rules.drop != "set" and "rng" in saliency.requires(self.rules.drop) else {}
         signals = {name: {keyword: column[part] for keyword, column in recorded.items()} | drawn
                    for name, part in zip(names, parts, strict=True)}
@@ -74,9 +82,6 @@ class Rewiring:
         if self.rules.grow is not None and lost > free:
             raise ValueError(f"candidates must have room for the {lost} connections that were dropped, got {free} free "
                              "places: allow more candidates")
-        if self.rules.redistribute == "gradient":
-            slopes = gradient(net, *_rows(graph, x, y), loss)[0]
-            signals = {name: {"gradient": slopes[part]} for name, part in zip(names, parts, strict=True)}
         gets = self.rules.allot(weights, present, dropped, room, signals)
         _check_unchanged(net, graph)
         for name, number in gets.items():

@@ -19,6 +19,7 @@ from neuroprune import arrays
 from neuroprune.pruning import checks, decay, distribution, growth, saliency, selection
 from neuroprune.pruning.checks import integer
 
+FRACTION = 0.3  # Evci et al. 2020, section 4
 STATISTICS = ("momentum", "gradient", "nonzero")
 
 
@@ -43,7 +44,8 @@ class Rewire:
     drop : "magnitude", "set", scorer, number or decay
         What goes: the smallest |w|; the positive weights and the negative ones nearest to zero, the same share of
         each (Mocanu et al. 2018, SET); or the lowest scores of a scorer, a name in `npr.saliency.SCORERS` or a
-        function `f(weight, **signals)`. A number or a decay is short for `drop="magnitude", fraction=` it.
+        function `f(weight, **signals)`. A number or a decay is short for `drop="magnitude", fraction=` it. In
+        training, the signal "gradient" of a scorer is that of the mini-batch of the update.
     grow : "random", "gradient", "momentum", None or scorer
         Where: uniformly (SET); where |gradient| is largest (Evci et al. 2020, RigL); where |momentum| of the
         optimizer is (Dettmers & Zettlemoyer 2019, SNFS); nowhere; or at the highest scores of a scorer.
@@ -52,12 +54,12 @@ class Rewire:
         |momentum| or |gradient| of what is present, or to the number of non-zero weights; or to what
         `f(weight, mask, **signals)` returns. What an array has no room for goes to the others.
     every : int
-        Steps between two updates, at least 1.
+        Steps between two updates, at least 1; where updates replace steps, 1 trains nothing but the wiring.
     until : int, optional
         The step from which on nothing changes.
     fraction : number in [0, 1], decay or function of the step
-        Share of what is present that is dropped. A number falls to 0 at `until` along half a cosine, as in RigL, and
-        stays as it is without `until`. See `neuroprune.pruning.decay`.
+        Share of what is present that is dropped, 0.3 unless said. A number falls to 0 at `until` along half a cosine,
+        as in RigL, and stays as it is without `until`. See `neuroprune.pruning.decay`.
     scope : "layer" or "global"
         Whether each array drops its share, or all drop together what is lowest rated.
     unit : tuple of int, optional
@@ -87,7 +89,7 @@ class Rewire:
     redistribute: str | Callable | None = None
     every: int = 100
     until: int | None = None
-    fraction: Any = 0.3
+    fraction: Any = None
     scope: str = "layer"
     unit: tuple[int, ...] | None = None
     replaces_step: bool = True
@@ -96,8 +98,13 @@ class Rewire:
     def __post_init__(self) -> None:
         put = partial(object.__setattr__, self)
         if hasattr(self.drop, "rate") or (isinstance(self.drop, Real) and not isinstance(self.drop, bool)):
+            if self.fraction is not None:
+                raise ValueError(f"fraction must be left out where drop is a share, got {self.fraction!r} and "
+                                 f"drop={self.drop!r}: pass one of them")
             put("fraction", self.drop)
             put("drop", "magnitude")
+        if self.fraction is None:
+            put("fraction", FRACTION)
         _known(self.drop, "drop", ("set", *saliency.SCORERS))
         if self.grow is not None:
             _known(self.grow, "grow", ("momentum", *saliency.SCORERS))

@@ -8,13 +8,13 @@ function of the same form is a method as well.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from neuroprune import arrays
+from neuroprune.pruning import checks
 
 
 def magnitude(weight: Any) -> Any:
@@ -149,9 +149,7 @@ def scorer(method: str | Scorer) -> Scorer:
         raise TypeError(f"method must be the name of a scorer or a function, got {type(method).__name__}")
     if method in SCORERS:
         return SCORERS[method]
-    near = get_close_matches(method, SCORERS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(SCORERS)}"
-    raise ValueError(f"method must be the name of a scorer, got {method!r}: {hint}")
+    raise ValueError(f"method must be the name of a scorer, got {method!r}{checks.nearest(method, SCORERS)}")
 
 
 def requires(method: str | Scorer) -> tuple[str, ...]:
@@ -193,7 +191,7 @@ def score(method: str | Scorer, weight: Any, /, **signals: Any) -> Any:
     Returns
     -------
     array
-        The scores, in the shape, dtype and library of the weight.
+        The scores, in the shape, dtype and library of the weight; float32 where the weight is in half precision.
 
     Raises
     ------
@@ -219,7 +217,7 @@ def score(method: str | Scorer, weight: Any, /, **signals: Any) -> Any:
     for keyword in requires(function):
         if signals.get(keyword) is None:
             raise ValueError(f"scorer {name} needs the signal {keyword!r}: pass {keyword}=... as a keyword")
-    weight = arrays.detach(weight)
+    weight = arrays.at_least_single(arrays.detach(weight))  # squares of small numbers are 0 in half precision
     known = _signals(function)
     everything = any(p.kind is p.VAR_KEYWORD for p in known)
     names = {*requires(function), *(p.name for p in known)}
