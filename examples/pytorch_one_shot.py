@@ -36,7 +36,7 @@ y, y_test = torch.tensor(y), torch.tensor(y_test)
 model = torch.nn.Sequential(torch.nn.Linear(64, 300), torch.nn.ReLU(), torch.nn.Linear(300, 100), torch.nn.ReLU(),
                             torch.nn.Linear(100, 10))
 optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-for _ in range(3 if options.quick else 30):
+for _ in range(10 if options.quick else 30):
     for rows in torch.randperm(len(x)).split(32):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()

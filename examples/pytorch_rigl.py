@@ -20,7 +20,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--quick", action="store_true", help="few epochs, to see that it works")
 parser.add_argument("--seed", type=int, default=0)
 options = parser.parse_args()
-epochs = 3 if options.quick else 30
+epochs = 8 if options.quick else 30
 
 torch.set_num_threads(1)  # more cost time on a network this small
 x, y = load_digits(return_X_y=True)
