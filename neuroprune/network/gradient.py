@@ -76,21 +76,30 @@ class Deltas:
                 self._kept = portion
             yield portion
 
-    def products(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sums over rows and steps of delta(target) * value(source), (last - first, N), for targets first..last-1.
+    def products(self, first: int, last: int, lowest: int = 0,
+                 highest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Sums over rows and steps of delta(target) * value(source), for targets first..last-1.
 
-        Once with the source's value of the same step, once with that of the step before.
+        One column for each source lowest..highest-1, all nodes by default. Once with the source's value of the same
+        step, once with that of the step before.
         """
         recurrent = self._net._graph.recurrent
-        present = np.zeros((last - first, self._net._graph.n_nodes))
-        previous = np.zeros_like(present) if recurrent else present
+        present = previous = None
         for values, delta in self._portions():
+            values = values[:, lowest:highest]
             for step in range(self._x.shape[1]):
                 error = delta[step + recurrent, first:last]
-                present += error @ values[step + recurrent].T
+                present = _plus(present, error @ values[step + recurrent].T)
                 if recurrent:
-                    previous += error @ values[step].T
-        return present, previous
+                    previous = _plus(previous, error @ values[step].T)
+        if present is None:  # no rows
+            present = np.zeros((last - first, len(range(self._net._graph.n_nodes)[lowest:highest])))
+        return present, present if previous is None else previous
+
+
+def _plus(total: np.ndarray | None, more: np.ndarray) -> np.ndarray:
+    """The sum, in the room of the total."""
+    return more if total is None else np.add(total, more, out=total)
 
 
 def wiring(net: "Network") -> tuple:

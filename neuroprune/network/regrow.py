@@ -65,7 +65,7 @@ def regrow(net: "Network", count: int, method: str | Callable = "random", candid
             raise ValueError("method='gradient' needs data to take the gradient on, got None: pass data=(x, y)")
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise TypeError(f"data must be a pair (x, y), got {type(data).__name__}: pass data=(x, y)")
-        scores = gradient_scorer(net, *data, loss)
+        scores = Steepness(net, *data, loss)
     elif method != "random":
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))} or a function, got {method!r}")
     if count == 0:
@@ -124,10 +124,10 @@ class Candidates:
     """
 
     def __init__(self, graph: Graph, candidates: Any) -> None:
-        self._slots = self._keys = None
+        self.slots = self._keys = None
         candidates = own_candidates(candidates)
         if isinstance(candidates, str):
-            self._slots = graph.slots if candidates == "order" else graph.layer_slots
+            self.slots = graph.slots if candidates == "order" else graph.layer_slots
         else:
             self._keys = _keys(graph, candidates)
         self._before: tuple[Graph, Any] | None = None
@@ -135,8 +135,8 @@ class Candidates:
     def _free(self, graph: Graph) -> Any:
         """Free slots before each target, or the free keys; kept for the graph last asked about."""
         if self._before is None or self._before[0] is not graph:
-            if self._slots is not None:
-                free = kernels.structure.free_before(graph.incoming, graph.source, *self._slots)
+            if self.slots is not None:
+                free = kernels.structure.free_before(graph.incoming, graph.source, *self.slots)
             else:
                 n = graph.n_nodes
                 free = self._keys[graph.find_pairs(self._keys % n, self._keys // n) < 0]
@@ -145,18 +145,18 @@ class Candidates:
 
     def free(self, graph: Graph) -> int:
         """How many places are free."""
-        return int(self._free(graph)[-1]) if self._slots is not None else self._free(graph).size
+        return int(self._free(graph)[-1]) if self.slots is not None else self._free(graph).size
 
     def before(self, graph: Graph, nodes: np.ndarray) -> np.ndarray:
         """How many free places lie before the first one into each of the nodes; for the number of nodes, all."""
         free = self._free(graph)
-        return free[nodes] if self._slots is not None else np.searchsorted(free, nodes * graph.n_nodes)
+        return free[nodes] if self.slots is not None else np.searchsorted(free, nodes * graph.n_nodes)
 
     def at(self, graph: Graph, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(targets, sources), int32, of the free places of ascending ranks."""
         free = self._free(graph)
-        if self._slots is not None:
-            return kernels.structure.free_slots(graph.incoming, graph.source, self._slots[0], free, ranks)
+        if self.slots is not None:
+            return kernels.structure.free_slots(graph.incoming, graph.source, self.slots[0], free, ranks)
         keys = free[ranks]
         return (keys // graph.n_nodes).astype(np.int32), (keys % graph.n_nodes).astype(np.int32)
 
@@ -195,11 +195,14 @@ def _check_count(count: Any, free: int, candidates: Any) -> int:
 
 
 def best_places(graph: Graph, places: Candidates, first: int, last: int, count: int,
-                scores: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+                scores: "Steepness | Callable[[np.ndarray, np.ndarray], np.ndarray]") -> tuple[np.ndarray, np.ndarray]:
     """(targets, sources) of the `count` largest scores among the free places of rank first..last-1, in storage order.
 
-    Memory is bounded by a block and the count.
+    These are all free places of some neighbouring targets. Memory is bounded by a block and the count.
     """
+    if isinstance(scores, Steepness) and places.slots is not None:
+        nodes = np.searchsorted(places.before(graph, np.arange(graph.n_nodes + 1)), [first, last])
+        return _steepest(graph, *places.slots, *nodes.tolist(), count, scores)
     pool = np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int32)
     for start in range(first, last, BLOCK):
         target, source = places.at(graph, np.arange(start, min(start + BLOCK, last)))
@@ -208,6 +211,34 @@ def best_places(graph: Graph, places: Candidates, first: int, last: int, count: 
         stay = masks.top(columns[0], min(count, columns[0].size))
         pool = tuple(column[stay] for column in columns)
     return pool[1], pool[2]
+
+
+def _steepest(graph: Graph, lowest: np.ndarray, highest: np.ndarray, first: int, last: int, count: int,
+              steepness: "Steepness") -> tuple[np.ndarray, np.ndarray]:
+    """`best_places` in slots: a block of whole rows is one product of matrices, and what is not free is below zero."""
+    pool = np.zeros(0), np.zeros(0, np.int64)
+    step = max(CELLS // graph.n_nodes, 1)
+    for start in range(max(first, graph.n_inputs), last, step):
+        rows = slice(start, min(start + step, last))
+        left, right = int(lowest[rows].min()), int(highest[rows].max())
+        value = steepness.block(rows.start, rows.stop, left, right)
+        check_column(value.ravel(), value.size, "the scores of candidates")
+        column = np.arange(left, right)
+        if (lowest[rows] != left).any() or (highest[rows] != right).any():
+            value[(column < lowest[rows, None]) | (column >= highest[rows, None])] = -1.0
+        edges = slice(graph.incoming[rows.start], graph.incoming[rows.stop])
+        target, source = graph.target[edges], graph.source[edges]
+        inside = (left <= source) & (source < right)
+        value[target[inside] - start, source[inside] - left] = -1.0
+        flat = value.ravel()
+        best = np.flatnonzero(masks.top(flat, min(count, flat.size)))
+        best = best[flat[best] >= 0.0]
+        value, key = (np.concatenate(pair) for pair in zip(
+            pool, (flat[best], (best // column.size + start) * graph.n_nodes + best % column.size + left),
+            strict=True))
+        stay = masks.top(value, min(count, value.size))
+        pool = value[stay], key[stay]
+    return (pool[1] // graph.n_nodes).astype(np.int32), (pool[1] % graph.n_nodes).astype(np.int32)
 
 
 def _user_scorer(net: "Network", function: Callable) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -219,24 +250,32 @@ def _user_scorer(net: "Network", function: Callable) -> Callable[[np.ndarray, np
     return scores
 
 
-def gradient_scorer(net: "Network", x: Any, y: Any, loss: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """|sum over rows of activation(source) * delta(target)| for pairs sorted by target."""
-    graph = net._graph
-    batches = Deltas(net, x, y, loss)
+class Steepness:
+    """|sum over rows of activation(source) * delta(target)|, how steep the loss is in connections there might be."""
 
-    def scores(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def __init__(self, net: "Network", x: Any, y: Any, loss: str) -> None:
+        self._graph = net._graph
+        self._batches = Deltas(net, x, y, loss)
+
+    def block(self, first: int, last: int, lowest: int, highest: int) -> np.ndarray:
+        """Of all pairs of targets first..last-1 and sources lowest..highest-1, as a matrix of its own."""
+        present, previous = self._batches.products(first, last, lowest, highest)
+        if self._graph.recurrent:
+            late = self._graph.is_delayed(np.arange(lowest, highest), np.arange(first, last)[:, None])
+            np.copyto(present, previous, where=late)
+        return np.abs(present, out=present)
+
+    def __call__(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Of pairs sorted by target."""
+        n = self._graph.n_nodes
         result = np.empty(source.size)
-        step = max(CELLS // graph.n_nodes, 1)
-        late = graph.is_delayed(source, target) if graph.recurrent else np.zeros(source.size, np.bool_)
+        step = max(CELLS // n, 1)
         first = 0
         while first < source.size:
             lowest = int(target[first])
             last = int(np.searchsorted(target, lowest + step))
-            present, previous = batches.products(lowest, min(int(target[last - 1]) + 1, lowest + step))
             part = slice(first, last)
-            row = target[part] - lowest
-            result[part] = np.where(late[part], previous[row, source[part]], present[row, source[part]])
+            block = self.block(lowest, int(target[last - 1]) + 1, 0, n)
+            result[part] = block[target[part] - lowest, source[part]]
             first = last
-        return np.abs(result)
-
-    return scores
+        return result

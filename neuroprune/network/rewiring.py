@@ -16,7 +16,7 @@ from neuroprune.network.gradient import gradient, gradient_buffers, wiring
 from neuroprune.network.graph import Graph
 from neuroprune.network.optimizers import Optimizer
 from neuroprune.network.prune import RECORDED
-from neuroprune.network.regrow import Candidates, best_places, gradient_scorer
+from neuroprune.network.regrow import Candidates, Steepness, best_places
 from neuroprune.pruning import growth, saliency
 from neuroprune.pruning.rewire import Rewire
 
@@ -108,7 +108,7 @@ class Rewiring:
                x: np.ndarray, y: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:
         """(targets, sources) of what grows, in storage order; the gradient is that of the network as it is."""
         if self.rules.grow == "gradient":
-            scores = gradient_scorer(net.copy(), *_rows(net._graph, x, y), loss)
+            scores = Steepness(net.copy(), *_rows(net._graph, x, y), loss)
         found = [(np.zeros(0, np.int32), np.zeros(0, np.int32))]
         for first, last, count in zip(ranks, ranks[1:], counts, strict=False):
             if count and self.rules.grow == "random":
