@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.compiled_only
@@ -66,3 +67,55 @@ def test_contestants_take_turns(run: ModuleType) -> None:
     timings = take_turns(*contestants, quick=True)
     assert "".join(calls) == "AB" * (1 + QUICK_REPEATS)
     assert [timing.turns for timing in timings] == [QUICK_REPEATS] * 2
+
+
+def test_sparse_training_stands_beside_its_peers(run: ModuleType, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    file = tmp_path / "figures.json"
+    found = run.sparse_training.find_spec
+    monkeypatch.setattr(run.sparse_training, "find_spec", lambda name: None if name == "torch" else found(name))
+    assert run.main(["--only", "sparse training", "--quick", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["peer"].split()[0] for row in rows] == ["SET,", "SET,", "dense,", "torch", "dense,"]
+    assert [row["theirs"] is None for row in rows] == [False, False, False, True, False]
+
+
+def test_sparse_training_needs_digits_and_scipy(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.sparse_training, "find_spec", lambda name: None)
+    assert [row.note for row in run.sparse_training.rows(True)] == ["peer missing: pip install '.[bench]'"]
+
+
+def test_the_peer_of_sparse_training_evolves_as_set_does(run: ModuleType) -> None:
+    pytest.importorskip("scipy")
+    from benchmarks.perceptrons import SparseScipy
+
+    net = run.sparse_training.network(run.sparse_training.QUICK_SIZES, 0)
+    peer = SparseScipy(net.to_dense(), 0.1, 0.9)
+    before = [weight.toarray() for weight in peer.weights]
+    peer.evolve(np.random.default_rng(0))
+    for old, weight in zip(before, peer.weights, strict=True):
+        new = weight.toarray()
+        assert np.count_nonzero(new) == weight.nnz == np.count_nonzero(old)
+        kept = (old != 0) & (new == old)
+        for side in (old > 0, old < 0):
+            assert np.count_nonzero(side & ~kept) == int(0.3 * np.count_nonzero(side))
+            assert np.abs(old[side & kept]).min() > np.abs(old[side & ~kept]).max()
+
+
+def test_peers_of_sparse_training_compute_what_ours_does(run: ModuleType) -> None:
+    pytest.importorskip("scipy")
+    import neuroprune as npr
+    from benchmarks.perceptrons import DenseNumpy, SparseScipy
+    from neuroprune.network import optimizers
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 64)), rng.integers(10, size=50)
+    net = run.sparse_training.network((64, 20, 10), 1)
+    dense = npr.Network.dense((64, 20, 10), activation="relu", seed=1)
+    for own, peer in ((net, SparseScipy(net.to_dense(), 0.1, 0.9)),
+                      (dense, DenseNumpy(dense.to_dense(), 0.1, 0.9, np.float64))):
+        peer.epoch(x, y, np.random.default_rng(3).permutation(50), 16)
+        own.train(x, y, 4, learning_rate=0.1, optimizer=optimizers.sgd(0.9), loss="softmax_cross_entropy",
+                  batch_size=16, seed=3)
+        np.testing.assert_allclose(peer(x), own(x), atol=1e-11)
