@@ -97,8 +97,9 @@ class _Ours:
 
     def epochs(self, net: npr.Network, x: np.ndarray, y: np.ndarray, number: int) -> npr.Network:
         """Train a copy."""
+        rewiring = {} if self.rewire is None else {"rewire": self.rewire, "candidates": "layers"}
         net.train(x, y, number * STEPS, learning_rate=RATE, optimizer=optimizers.sgd(MOMENTUM),
-                  loss="softmax_cross_entropy", batch_size=BATCH, seed=0, rewire=self.rewire, candidates="layers")
+                  loss="softmax_cross_entropy", batch_size=BATCH, seed=0, **rewiring)
         return net
 
 

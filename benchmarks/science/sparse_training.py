@@ -43,7 +43,7 @@ class Graph:
         self.net = net
 
     def train(self, data: digits.Digits, steps: int, seed: int, rewire: npr.Rewire | None = None,
-              candidates: str = "layers", ramp: npr.schedules.Cubic | None = None) -> None:
+              candidates: str = "order", ramp: npr.schedules.Cubic | None = None) -> None:
         """Take so many steps of SGD with momentum."""
         before = self.net.iteration
         pruning = ramp and npr.PruningSchedule(ramp.target, start=ramp.start, end=ramp.end, frequency=ramp.frequency,
@@ -87,7 +87,7 @@ class Torch:
         self.model = to_torch(net.to_dense()).float()
 
     def train(self, data: digits.Digits, steps: int, seed: int, rewire: npr.Rewire | None = None,
-              candidates: str = "layers", ramp: npr.schedules.Cubic | None = None) -> None:
+              candidates: str = "order", ramp: npr.schedules.Cubic | None = None) -> None:
         """Take so many steps of SGD with momentum."""
         import torch
 
