@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import oracle_masks as plain
 import oracle_pruning as oracle
+from bridge import assert_one_sentence
 from libraries import LIBRARIES, assert_same_place, back, to
+from neuroprune.network.network import Network
+from neuroprune.pruning import groups as within
 from neuroprune.pruning import masks
 from test_selection import twin
 
@@ -149,6 +153,105 @@ def test_protected_in_rows(data: st.DataObject, shape: tuple) -> None:
         assert np.array_equal(mask[row].ravel(), twin(scores[row].ravel(), drop, protect[row].ravel()))
 
 
+OF = st.sampled_from(("all", "remaining"))
+
+
+def flags_like(data: st.DataObject, shape: tuple, share: float) -> np.ndarray:
+    return np.asarray(np.random.default_rng(data.draw(st.integers(0, 10**6))).random(shape) < share)
+
+
+def agree(make, wanted, *values):
+    """The call gives what the plain twin gives, in every library, or both refuse."""
+    try:
+        mask = wanted(*values)
+    except ValueError:
+        for library in LIBRARIES:
+            with pytest.raises(ValueError, match=r"may go: remove less or protect less$|are off, but \d+ are already"):
+                make(*[to(library, np.asarray(value, np.float32) if value.dtype == np.float16 else value)
+                       for value in values])
+        return None
+    assert np.array_equal(same_in_all(make, *values), mask)
+    return mask
+
+
+@given(data=st.data(), shape=shapes(), sparsity=st.floats(0, 1), of=OF)
+def test_pruning_again(data: st.DataObject, shape: tuple, sparsity: float, of: str) -> None:
+    scores, there, protect = data.draw(tied_scores(shape)), flags_like(data, shape, 0.7), flags_like(data, shape, 0.1)
+    mask = agree(
+        lambda array, on, held: masks.sparse(array, sparsity, None, held, on, of),
+        lambda array, on, held: plain.sparse(array, sparsity, None, held, on, of), scores, there, protect,
+    )  # fmt: skip
+    if mask is not None:
+        assert not mask[~there].any() and mask[there & protect].all()
+
+
+@given(data=st.data(), shape=shapes(max_rank=3), sparsity=st.floats(0, 1), of=OF, names=st.integers(1, 5))
+def test_groups_by_name(data: st.DataObject, shape: tuple, sparsity: float, of: str, names: int) -> None:
+    scores = data.draw(tied_scores(shape))
+    groups = np.random.default_rng(data.draw(st.integers(0, 99))).integers(-1, names, shape)
+    groups = np.asarray(groups, data.draw(st.sampled_from((np.int32, np.int64))))
+    agree(lambda array, names: masks.sparse(array, sparsity, names),
+          lambda array, names: plain.sparse(array, sparsity, names), scores, groups)
+    there, protect = flags_like(data, shape, 0.8), flags_like(data, shape, 0.1)
+    agree(
+        lambda array, names, on, held: masks.sparse(array, sparsity, names, held, on, of),
+        lambda array, names, on, held: plain.sparse(array, sparsity, names, held, on, of),
+        scores, groups, there, protect,
+    )  # fmt: skip
+
+
+@given(data=st.data(), shape=shapes(min_rank=2, max_rank=3), sparsity=st.floats(0, 1), of=OF)
+def test_rows_of_what_is_left(data: st.DataObject, shape: tuple, sparsity: float, of: str) -> None:
+    scores, there = data.draw(tied_scores(shape)), flags_like(data, shape, 0.8)
+    agree(lambda array, on: masks.sparse(array, sparsity, "row", None, on, of),
+          lambda array, on: plain.sparse(array, sparsity, "row", None, on, of), scores, there)
+
+
+@given(data=st.data(), sizes=st.lists(st.integers(0, 9), min_size=1, max_size=5))
+def test_runs_by_the_compiled_loop(data: st.DataObject, sizes: list) -> None:
+    """The compiled loop, the sorts in terms of the array API, and one run at a time."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    sizes = [size for size in sizes if size] or [1]
+    flat = rng.integers(0, 4, sum(sizes)).astype(data.draw(st.sampled_from((np.float32, np.float64, np.int16))))
+    free, stays = rng.random(flat.size) < 0.7, rng.random(flat.size) < 0.8
+    free &= stays
+    starts = np.cumsum([0, *sizes])
+    first = np.zeros(flat.size, bool)
+    first[starts[:-1]] = True
+    loose = [int(free[a:b].sum()) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    drops = np.array([rng.integers(0, count + 1) for count in loose])
+    wanted = stays.copy()
+    for a, b, drop in zip(starts[:-1], starts[1:], drops, strict=True):
+        wanted[a:b] &= twin(flat[a:b], drop, ~free[a:b])
+    for small in (0, 10**9):
+        assert np.array_equal(within.drop_in_runs(flat, first, drops, free, stays, small), wanted)
+    there = [to("device", value) for value in (flat, first, drops, free, stays)]
+    assert np.array_equal(back(within.drop_in_runs(*there)), wanted)
+
+
+def test_groups_of_a_graph() -> None:
+    """Each node of a graph keeps the share of what comes in."""
+    net = Network.random(5, 3, 12, 60, seed=1)
+    scores = abs(net.connections.weight)
+    mask = masks.sparse(scores, 0.5, groups=net.graph.target)
+    assert np.array_equal(mask, plain.sparse(scores, 0.5, net.graph.target))
+    dense = Network.dense([6, 4], seed=0)
+    weight = abs(dense.connections.weight)
+    by_row = masks.sparse(weight.reshape(4, 6), 0.5, groups="row")
+    assert np.array_equal(masks.sparse(weight, 0.5, groups=dense.graph.target), by_row.ravel())
+
+
+def test_rounds_of_the_remaining_are_those_of_the_whole() -> None:
+    scores = np.random.default_rng(2).random((8, 10))
+    mask = None
+    for _ in range(3):
+        mask = masks.sparse(scores, 0.5, mask=mask, of="remaining")
+    assert np.array_equal(mask, masks.top(scores, 10))
+    assert np.array_equal(masks.sparse(scores, 0.9, mask=mask), masks.top(scores, 8))
+    with pytest.raises(ValueError, match="sparsity=0.5 means that 40 of 80 elements are off, but 70 are already: ask"):
+        masks.sparse(scores, 0.5, mask=mask)
+
+
 def test_half_precision(torch) -> None:
     scores = torch.tensor([[0.5, 0.25, 0.5], [2.0, 0.5, -0.0]], dtype=torch.bfloat16)
     assert masks.top(scores, 3).tolist() == [[False, False, True], [True, True, False]]
@@ -219,6 +322,28 @@ def test_sparse_jointly_with_protected(data: st.DataObject, sizes: list, least: 
         assert np.concatenate([back(mask) for mask in kept]).tolist() == wanted.tolist()
 
 
+@given(data=st.data(), all_shapes=st.lists(shapes(max_rank=2), min_size=1, max_size=4), least=st.integers(0, 3), of=OF)
+def test_sparse_jointly_again(data: st.DataObject, all_shapes: list, least: int, of: str) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    scores = [np.asarray(rng.integers(0, 4, shape)).astype(np.float32) for shape in all_shapes]
+    protect = [np.asarray(rng.random(shape) < 0.1) if rng.random() < 0.7 else None for shape in all_shapes]
+    there = [np.asarray(rng.random(shape) < 0.8) if rng.random() < 0.8 else None for shape in all_shapes]
+    sparsity = data.draw(st.floats(0, 1))
+    try:
+        wanted = plain.sparse_jointly(scores, sparsity, least, protect, there, of)
+    except ValueError:
+        wanted = None
+    for library in LIBRARIES:
+        arrays = [to(library, array) for array in scores]
+        flags = [[None if flag is None else to(library, flag) for flag in some] for some in (protect, there)]
+        if wanted is None:
+            with pytest.raises(ValueError, match=r"may go: remove less or protect less$|are off, but \d+ are already"):
+                masks.sparse_jointly(arrays, sparsity, least, *flags, of)
+            continue
+        kept = masks.sparse_jointly(arrays, sparsity, least, *flags, of)
+        assert [back(mask).tolist() for mask in kept] == [mask.tolist() for mask in wanted], library
+
+
 def test_joint_types_are_ranked_together() -> None:
     kept = masks.sparse_jointly([np.float32([0.1, 0.5]), np.float64([0.1, 0.2])], 0.5, min_per_layer=0)
     assert [mask.tolist() for mask in kept] == [[False, True], [False, True]]
@@ -267,6 +392,58 @@ def test_swap(data: st.DataObject, shape: tuple) -> None:
 def test_what_was_dropped_may_come_back() -> None:
     mask = np.array([True, True, False])
     assert masks.swap(mask, np.array([0.0, 1.0, 0.0]), np.array([9.0, 0.0, 1.0]), 1).tolist() == mask.tolist()
+
+
+# ---------------------------------------------------------------- what is done with a mask
+
+
+@given(data=st.data(), shape=shapes(max_rank=5))
+def test_apply_and_indices(data: st.DataObject, shape: tuple) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    weight = np.asarray(rng.choice(np.array([np.nan, np.inf, -0.0, 1.5, -2.0], np.float32), shape))
+    mask = np.asarray(rng.random(shape) < 0.5)
+    wanted = weight.copy()
+    wanted[~mask] = 0.0
+    for library in LIBRARIES:
+        there, flags = to(library, weight), to(library, mask)
+        done = masks.apply(there, flags)
+        assert_same_place(done, there)
+        assert back(done).dtype == np.float32 and back(done).tobytes() == wanted.tobytes()
+        assert back(there).tobytes() == weight.tobytes()  # nothing is changed
+        own = to(library, weight.copy())
+        assert masks.apply(own, flags, in_place=True) is own and back(own).tobytes() == wanted.tobytes()
+        assert back(masks.kept(flags)).tolist() == np.flatnonzero(mask).tolist()
+        assert back(masks.pruned(flags)).tolist() == np.flatnonzero(~mask).tolist()
+        assert masks.sparsity(flags) == (float((~mask).mean()) if mask.size else 0.0)
+
+
+def test_apply_lets_the_gradient_through_where_it_keeps(torch) -> None:
+    weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    mask = torch.tensor([True, False])
+    masks.apply(weight * 3.0, mask).sum().backward()
+    assert weight.grad.tolist() == [3.0, 0.0]
+    masks.apply(weight, mask, in_place=True)
+    assert weight.tolist() == [1.0, 0.0] and weight.requires_grad
+    half = torch.tensor([1.0, float("nan")], dtype=torch.bfloat16)
+    assert masks.apply(half, mask).tolist() == [1.0, 0.0] and masks.apply(half, mask).dtype is torch.bfloat16
+
+
+def test_what_cannot_be_applied(torch) -> None:
+    frozen = np.ones(2)
+    frozen.setflags(write=False)
+    mask = np.array([True, False])
+    for array, flags in (
+        (frozen, mask), (np.broadcast_to(np.ones(1), 2), mask), (torch.ones(1).expand(2), torch.tensor([True, False]))
+    ):
+        with pytest.raises(ValueError, match="weight must be writable to be changed in place, got a read-only array"):
+            masks.apply(array, flags, in_place=True)
+        assert masks.apply(array, flags).tolist() == [1.0, 0.0]
+    with pytest.raises(ValueError, match="mask must be a boolean array of the weight's shape"):
+        masks.apply(np.ones(3), mask)
+    with pytest.raises(TypeError, match="mask must be a boolean array, got None"):
+        masks.apply(np.ones(3), None)
+    with pytest.raises(TypeError, match="mask must be a boolean array, got int64: True keeps"):
+        masks.sparsity(np.ones(3, np.int64))
 
 
 # ---------------------------------------------------------------- refused
@@ -357,6 +534,30 @@ def test_groups_that_there_are_not() -> None:
         masks.sparse(np.ones((2, 2)), 0.5, groups="column")
     with pytest.raises(ValueError, match=r'groups="row" needs scores with at least two axes, got shape \(4,\)'):
         masks.sparse(np.ones(4), 0.5, groups="row")
+
+
+def test_what_are_no_groups(torch) -> None:
+    scores = np.ones((2, 2))
+    for error, words, arguments in (
+        (ValueError, r"groups must be None, \"row\" or an integer array of the scores' shape \(2, 2\), got float64 of",
+         (scores,)),
+        (ValueError, "groups must be .* got int64 of shape", (np.ones(4, np.int64),)),
+        (TypeError, "groups must be an array of numpy like the others, got one of torch", (torch.ones(2, 2).long(),)),
+        (ValueError, "of must be 'all' or 'remaining', got 'rest'", (None, None, None, "rest")),
+        (ValueError, "mask must be a boolean array of the scores' shape", (None, None, scores)),
+    ):
+        with pytest.raises(error, match=words) as caught:
+            masks.sparse(scores, 0.5, *arguments)
+        assert_one_sentence(caught)
+    names, flags = np.array([[3, 3], [7, 7]]), np.array([[False, False], [True, True]])
+    with pytest.raises(ValueError, match="sparsity=0.5 in group 7 removes 1 of 2 elements, but only 0 may go"):
+        masks.sparse(scores, 0.5, names, flags)
+    with pytest.raises(ValueError, match="sparsity=0.5 in row 0 means that 1 of 2 elements are off, but 2 are already"):
+        masks.sparse(scores, 0.5, "row", mask=flags)
+    with pytest.raises(ValueError, match="sparsity=0.5 means that 2 of 4 elements are off, but 4 are already"):
+        masks.sparse_jointly([scores], 0.5, mask=[flags & ~flags])
+    with pytest.raises(ValueError, match="mask must have one entry per array, 1, got 2"):
+        masks.sparse_jointly([scores], 0.5, mask=[None, None])
 
 
 def test_swaps_that_cannot_be() -> None:

@@ -1,4 +1,4 @@
-"""The two compiled passes of a selection against what they do in one line of numpy each."""
+"""The compiled passes of a selection against what they do in one line of numpy each."""
 
 import numpy as np
 import pytest
@@ -84,3 +84,26 @@ def test_keep_above_drops_the_first_equals(seed, size, levels, dtype, value, sha
     left, kept = select.keep_above(flat, False, dtype(value), equals, mask)
     assert left == max(0, equals - ties.size) and kept == wanted.sum()
     assert np.array_equal(mask, wanted)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.sampled_from(SIZES),
+    levels=st.sampled_from((1, 2, 10, 100)),
+    dtype=st.sampled_from((np.float32, np.float64)),
+    value=st.integers(0, 12),
+)
+def test_magnitudes_are_those_of_a_copy(seed, size, levels, dtype, value) -> None:
+    flat = draw_values(seed, size, 2 * levels, dtype) - dtype(levels)
+    arguments = (dtype(value), dtype(value + 3), *limits(dtype))
+    found = [np.zeros(size + select.BLOCK, dtype) for _ in range(2)]
+    scanned = [
+        select.scan(array, array is flat, *arguments, inside, 0, size)
+        for array, inside in zip((flat, abs(flat)), found, strict=True)
+    ]
+    assert scanned[0] == scanned[1]
+    assert np.array_equal(found[0][: scanned[0][2]], found[1][: scanned[0][2]])
+    bytes_ = [np.full(size, 7, np.uint8) for _ in range(2)]
+    kept = [select.keep_above(array, array is flat, dtype(value), 3, mask)
+            for array, mask in zip((flat, abs(flat)), bytes_, strict=True)]  # fmt: skip
+    assert kept[0] == kept[1] and np.array_equal(*bytes_)

@@ -60,6 +60,41 @@ def test_hostile_types(dtype: type) -> None:
         assert np.array_equal(mask, twin(scores, drop)), drop
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name not in ("outliers", "many scales", "extremes")])
+def test_magnitudes_without_a_copy(name: str, dtype: type) -> None:
+    """Absolute values taken as the arrays are scanned, or before where these are small."""
+    weights = (HOSTILE[name] * np.where(np.arange(N) % 3 == 0, -1, 1)).astype(dtype)
+    before = weights.copy()
+    for drop in (0, 1, N // 10, N // 2, round(0.9 * N), N):
+        for small in (0, 10**9):
+            masks, counts = selection.select_host(
+                [weights[:1000], weights[1000:]], drop, magnitude=True, small=small, sample=64
+            )
+            assert np.array_equal(joined(masks), twin(abs(weights), drop)), drop
+            assert counts == [int(mask.sum()) for mask in masks]
+    assert np.array_equal(weights, before)
+
+
+@pytest.mark.parametrize("small", [0, 10**9])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_bad_magnitudes_are_named(small: int, bad: float) -> None:
+    weights = -np.ones((40, 50))
+    weights[3, 4] = bad
+    with pytest.raises(ValueError, match=rf"^fc must be finite, got {bad} at index \(3, 4\): remove or"):
+        selection.select_host([weights], 1000, magnitude=True, names=["fc"], small=small)
+
+
+def test_many_arrays_share_the_room_for_their_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_HUGE", 0)
+    scores = [RNG.integers(0, 9, shape).astype(float) for shape in ((30, 40), (0,), (7,))]
+    for drop in (0, 500, 1207):
+        for small in (0, 10**9):
+            masks, _ = selection.select_host(scores, drop, small=small)
+            assert [mask.shape for mask in masks] == [array.shape for array in scores]
+            assert np.array_equal(joined(masks), twin(joined(scores), drop))
+
+
 def test_integers_beyond_the_floats() -> None:
     scores = 2**60 + RNG.permutation(N)
     assert len(np.unique(scores.astype(float))) < N  # floats could not tell them apart

@@ -73,7 +73,7 @@ def count_each(sparsity: float, sizes: Any) -> Any:
     return arrays.cast(arrays.library(sizes).round(exact * share(sparsity)), sizes)
 
 
-def going(sparsity: float, size: int, off: int, of: str, name: str = "sparsity") -> int:
+def going(sparsity: float, size: int, off: int, of: str, request: str | None = None) -> int:
     """Return how many more elements go when `off` of `size` are off already.
 
     Parameters
@@ -85,8 +85,8 @@ def going(sparsity: float, size: int, off: int, of: str, name: str = "sparsity")
     of : {"all", "remaining"}
         Whether the sparsity is the share of all elements that are off afterwards, or the share of those still there
         that goes now.
-    name : str, optional
-        What the message calls the sparsity.
+    request : str, optional
+        What the message calls that; `sparsity=` and the number by default.
 
     Raises
     ------
@@ -103,8 +103,9 @@ def going(sparsity: float, size: int, off: int, of: str, name: str = "sparsity")
         return count(sparsity, size - off)
     wanted = count(sparsity, size)
     if wanted < off:
+        request = request or f"sparsity={sparsity}"
         raise ValueError(
-            f"{name}={sparsity} means that {wanted} of {size} elements are off, but {off} are already: "
+            f"{request} means that {wanted} of {size} elements are off, but {off} are already: "
             'ask for more, or pass of="remaining"'
         )
     return wanted - off
@@ -118,14 +119,17 @@ def scores(array: Any, name: str) -> Any:
     return array
 
 
-def flags(value: Any, like: Any, name: str) -> Any:
-    """Return the flags, known to be booleans of the shape, library and device of the array `like`, or None."""
+def flags(value: Any, like: Any, name: str, whose: str = "scores'") -> Any:
+    """Return the flags, known to be booleans of the shape, library and device of the array `like`, or None.
+
+    `whose` is what the message calls that array, such as "weight's".
+    """
     if value is None:
         return None
     arrays.same_place(like, value, name)
     if arrays.kind(value) != "bool" or arrays.shape(value) != arrays.shape(like):
         raise ValueError(
-            f"{name} must be a boolean array of the scores' shape {arrays.shape(like)}, "
+            f"{name} must be a boolean array of the {whose} shape {arrays.shape(like)}, "
             f"got {value.dtype} of shape {arrays.shape(value)}"
         )
     return value
@@ -155,8 +159,8 @@ def writable(array: Any, name: str) -> Any:
     view = arrays.host(array) if arrays.kind(array) != "other" else None
     if view is None:
         return array
-    shared = any(step == 0 and length > 1 for step, length in zip(view.strides, view.shape, strict=True))
-    if shared or (arrays.library(array) is np and not array.flags.writeable):
+    repeated = any(step == 0 and length > 1 for step, length in zip(view.strides, view.shape, strict=True))
+    if view.size and (repeated or (arrays.library(array) is np and not array.flags.writeable)):
         raise ValueError(f"{name} must be writable to be changed in place, got a read-only array: copy it first")
     return array
 

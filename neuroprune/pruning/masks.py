@@ -263,7 +263,7 @@ def apply(weight: Any, mask: Any, in_place: bool = False) -> Any:
     array([1., 0., 3.])
     """
     arrays.library(weight)
-    if checks.flags(mask, weight, "mask") is None:
+    if checks.flags(mask, weight, "mask", "weight's") is None:
         raise TypeError("mask must be a boolean array, got None: make one with a mask function, such as sparse")
     if in_place:
         checks.writable(weight, "weight")

@@ -354,7 +354,7 @@ def select_jointly(
     there = [arrays.size(a) if flag is None else arrays.count_true(flag) for a, flag in zip(scores, mask, strict=True)]
     held = [checks.held(*flags) for flags in zip(protect, mask, strict=True)]
     size = sum(arrays.size(array) for array in scores)
-    drop = checks.going(sparsity, size, size - sum(there), of, request)
+    drop = checks.going(sparsity, size, size - sum(there), of, f"{request}={sparsity}")
     least = [min(min_per_layer, count) for count in there]
     reserved = sum(max(0, wanted - count) for wanted, count in zip(least, held, strict=True))
     words = f"{request}={sparsity} with min_per_layer={min_per_layer}"

@@ -112,7 +112,7 @@ def prune_tensors(
         _known_scope(scope, scorer, chosen_pattern),
         checks.one_of(of, "of", checks.OF),
         checks.integer(min_per_layer, "min_per_layer", 0, None, "the number that each weight keeps"),
-        _named(signals, "signals", known),
+        _known_signals(signals, known),
         _known_flags(masks, "masks", known),
         _known_flags(protect, "protect", known),
     )
@@ -339,10 +339,17 @@ def _named(values: Any, argument: str, known: Iterable[str]) -> Mapping[str, Any
     return values
 
 
+def _known_signals(signals: Any, known: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    for name, own in _named(signals, "signals", known).items():
+        if not isinstance(own, Mapping):
+            raise TypeError(f"signals[{name!r}] must be a mapping from keyword to array, got {type(own).__name__}")
+    return signals or {}
+
+
 def _known_flags(flags: Any, argument: str, known: Mapping[str, Any]) -> Mapping[str, Any]:
     named = _named(flags, argument, known)
     for name, flag in named.items():
-        checks.flags(flag, known[name], f"{argument}[{name!r}]")
+        checks.flags(flag, known[name], f"{argument}[{name!r}]", "weight's")
     return named
 
 
