@@ -102,8 +102,6 @@ def select_host(
     names = names or ["scores" if len(scores) == 1 else f"scores[{number}]" for number in range(len(scores))]
     scores = _one_type(scores)
     if protect is None and mask is None:
-        if magnitude and sum(array.size for array in scores) < small:
-            scores, magnitude = [np.abs(array) for array in scores], False
         value, equals = threshold(scores, drop, small, sample, magnitude, names)
         total = sum(array.size for array in scores)
         if total >= small:
