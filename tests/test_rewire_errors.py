@@ -87,6 +87,14 @@ def test_shapes_that_do_not_match(torch) -> None:
     refused("head.*torch", weights=WEIGHTS | {"head": torch.ones(3, 2)}, kind=TypeError)
 
 
+def test_one_library_for_all(torch) -> None:
+    weights, masks = WEIGHTS | {"head": torch.ones(3, 2)}, MASKS | {"head": torch.ones(3, 2, dtype=torch.bool)}
+    for scope in ("layer", "global"):
+        refused("'head' must be an array of numpy like the others, got one of torch", rewire=Rewire(scope=scope),
+                weights=weights, masks=masks, signals={}, kind=TypeError)
+    refused("'head' must be a boolean array of the weight's shape", masks=MASKS | {"head": np.ones(2, bool)})
+
+
 def test_counts_out_of_range() -> None:
     for count in (3, -1):
         refused(f"head.*{count}", drops={"conv": 1, "head": count})

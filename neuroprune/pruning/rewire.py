@@ -317,8 +317,10 @@ class Rewire:
                 raise ValueError(f"signals must name what is there, got {name!r}"
                                  f"{checks.nearest(name, map(str, weights))}")
         found: tuple[dict, dict, dict] = {}, {}, {}
+        first = next(iter(weights.values()), None)
         for name, weight in weights.items():
-            checks.flags(masks[name], checks.scores(weight, f"weight {name!r}"), f"the mask of {name!r}")
+            arrays.same_place(first, checks.scores(weight, f"weight {name!r}"), f"weight {name!r}")
+            checks.flags(masks[name], weight, f"the mask of {name!r}", "weight's")
             arrays.require_finite(weight, f"weight {name!r}")
             mine = dict(signals.get(name, {}))
             for keyword in sorted(self.needs):
