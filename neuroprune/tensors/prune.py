@@ -169,13 +169,13 @@ def _prune(task: _Task, pool: _Pool) -> list[Any]:
     if isinstance(pattern, NM) or pattern is None:
         found = []
         for name, fixed, on in zip(pool.names, held, there, strict=True):
+            scores = _score(task, name)
             with _about(name):
-                scores = _score(task, name)
                 if pattern is None:
                     found.append(sparse(scores, pool.sparsity, "row", fixed, on, task.of))
                 else:
                     found.append(patterns.select_n_of_m(scores, pattern, fixed, on))
-                _check_left(task, name, found[-1], on)
+                _check_left(task, found[-1], on)
         return found
     rated, fixed, on, steps = [], [], [], []
     for name, flags, mask in zip(pool.names, held, there, strict=True):
@@ -197,7 +197,7 @@ def _score(task: _Task, name: str) -> Any:
         return saliency.score(task.scorer, task.weights[name], **task.signals.get(name, {}))
 
 
-def _check_left(task: _Task, name: str, kept: Any, there: Any) -> None:
+def _check_left(task: _Task, kept: Any, there: Any) -> None:
     """Raise where rows that are ranked for themselves leave less than `min_per_layer` of a weight."""
     present = arrays.size(kept) if there is None else arrays.count_true(there)
     if arrays.count_true(kept) < min(task.min_per_layer, present):

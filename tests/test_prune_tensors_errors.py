@@ -1,0 +1,39 @@
+"""What `prune_tensors` refuses: one sentence that names the weight once, and nothing has changed."""
+
+import numpy as np
+import pytest
+
+from bridge import assert_one_sentence
+from neuroprune.pruning.masks import Axis
+from neuroprune.tensors.prune import prune_tensors
+
+NAME = "0.weight"
+
+
+def refused(kind, words, weight=None, **options):
+    """The call raises that kind of error in one sentence and leaves the weight as it was."""
+    weight = np.arange(1.0, 9.0).reshape(2, 4) if weight is None else weight
+    before = weight.copy()
+    with pytest.raises(kind, match=words) as error:
+        prune_tensors({NAME: weight}, in_place=True, **options)
+    assert_one_sentence(error)
+    assert str(error.value).count(NAME) == 1
+    assert weight.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("how", [
+    {"scope": "row", "sparsity": 0.5}, {"scope": "layer", "sparsity": 0.5}, {"scope": "global", "sparsity": 0.5},
+    {"pattern": "2:4"}, {"pattern": Axis(0), "sparsity": 0.5},
+])
+def test_the_weight_is_named_once(how):
+    signals = {NAME: {"input_norm": np.array([1.0, np.nan, 1.0, 1.0])}}
+    refused(ValueError, r"signal 'input_norm' must be finite, got nan at index \(0, 1\)", method="wanda",
+            signals=signals, **how)
+    refused(ValueError, r"must be finite, got nan at index \(0, 0\)", np.full((2, 4), np.nan), **how)
+
+
+def test_the_weight_is_named_once_by_what_happens_in_rows():
+    mask = np.array([[True] * 4, [False] * 4])
+    refused(ValueError, r"'\]: sparsity=0.5 in row 1 means that 2 of 4 elements are off, but 4 are already",
+            sparsity=0.5, scope="row", masks={NAME: mask})
+    refused(ValueError, "min_per_layer=1 elements must stay, got 0", sparsity=1.0, scope="row")
