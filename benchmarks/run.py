@@ -4,10 +4,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import activation, batch, build, evolution, products, prune, report, sparse_training, startup, training
+from benchmarks import (
+    activation,
+    batch,
+    build,
+    evolution,
+    masks,
+    products,
+    prune,
+    report,
+    sparse_training,
+    startup,
+    training,
+)
 
-SUBJECTS = {"activation": activation, "build": build, "batch": batch, "prune": prune, "products": products,
-            "training": training, "sparse training": sparse_training, "evolution": evolution, "startup": startup}
+SUBJECTS = {"activation": activation, "build": build, "batch": batch, "prune": prune, "masks": masks,
+            "products": products, "training": training, "sparse training": sparse_training, "evolution": evolution,
+            "startup": startup}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import oracle_masks as oracle
 from bridge import assert_one_sentence
 from libraries import LIBRARIES, back, to
 from neuroprune.kernels import patterns as kernel
-from neuroprune.pruning import masks, patterns, saliency, selection
+from neuroprune.pruning import masks, patterns, saliency
 from test_masks import same_in_all, tied_scores
 
 GOLDEN = Path(__file__).parent / "golden" / "prune"
@@ -79,7 +79,7 @@ def test_n_of_m_of_what_is_left(data: st.DataObject, grid: tuple, keep: int) -> 
 @pytest.mark.parametrize(("keep", "group"), [(2, 4), (1, 4), (0, 4), (4, 4), (1, 2), (4, 8), (3, 32), (20, 40), (1, 1)])
 def test_the_compiled_loops(keep: int, group: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large arrays take them; here all do."""
-    monkeypatch.setattr(selection, "SMALL", 0)
+    monkeypatch.setattr(patterns, "SMALL", 0)
     rng = np.random.default_rng(group)
     for dtype in (np.float32, np.float64, np.int8, np.uint8, np.int64):
         scores = rng.integers(0, 4, (2, 3 * group, 5)).astype(dtype)

@@ -15,6 +15,7 @@ import numpy as np
 from neuroprune import arrays, kernels
 from neuroprune.pruning import checks, groups, selection, units
 
+SMALL = 1 << 13  # below this many elements no compiled loop is asked for N:M
 REDUCTIONS = ("sum", "mean", "max")
 
 
@@ -330,7 +331,7 @@ def select_n_of_m(scores: Any, chosen: NM, protect: Any = None, mask: Any = None
     )
     if protect is not None or mask is not None:
         kept = _among_free(rows, held, there, chosen)
-    elif not on_host or arrays.size(scores) < selection.SMALL or chosen.group > kernels.patterns.PAIRWISE:
+    elif not on_host or arrays.size(scores) < SMALL or chosen.group > kernels.patterns.PAIRWISE:
         kept = groups.select_rows(rows, chosen.group - chosen.keep)
     else:
         kept = np.empty(rows.shape, bool)

@@ -25,7 +25,6 @@ from neuroprune.pruning import checks
 SMALL = 1 << 17  # below this many elements numpy's own partition is used
 SAMPLE = 1 << 13  # elements that place the bracket
 _SPREADS = 3.5  # half width of the bracket in standard deviations of a sample quantile: 1 in 2000 misses the rank
-_HUGE = 1 << 22  # bytes from which numpy asks for huge pages: masks that are written there cost half as much
 _GOLDEN = 0.6180339887498949  # its multiples spread evenly, so that no period of the data is met
 
 
@@ -106,13 +105,13 @@ def select_host(
         total = sum(array.size for array in scores)
         if total >= small:
             small = 0  # what is compiled once serves the small arrays too
-        together = np.empty(total, bool) if total >= _HUGE else None
+        # In one piece: fresh pages cost more than writing to them, and large pieces get huge ones or used ones.
+        together = np.empty(total, bool)
         masks, counts = [], []
         start = 0
         for array in scores:
             stop = start + array.size
-            room = None if together is None else together[start:stop]
-            kept, equals, count = keep_above(array, value, equals, small, magnitude, room)
+            kept, equals, count = keep_above(array, value, equals, small, magnitude, together[start:stop])
             masks.append(kept)
             counts.append(count)
             start = stop
