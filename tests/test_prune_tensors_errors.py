@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import neuroprune as npr
 from bridge import assert_one_sentence
 from neuroprune.pruning.masks import Axis
 from neuroprune.tensors.prune import prune_tensors
@@ -37,3 +38,21 @@ def test_the_weight_is_named_once_by_what_happens_in_rows():
     refused(ValueError, r"'\]: sparsity=0.5 in row 1 means that 2 of 4 elements are off, but 4 are already",
             sparsity=0.5, scope="row", masks={NAME: mask})
     refused(ValueError, "min_per_layer=1 elements must stay, got 0", sparsity=1.0, scope="row")
+
+
+def test_one_stream_for_all_random_masks():
+    weights = {"a": np.ones((8, 8)), "b": np.ones((8, 8))}
+    seeds = 0, np.random.default_rng(0), 1
+    one, same, other = (npr.prune_tensors(weights, 0.5, "random", seed=seed) for seed in seeds)
+    assert all(mask.sum() == 32 for mask in one.values()) and not np.array_equal(one["a"], one["b"])
+    assert all(np.array_equal(one[name], same[name]) for name in one) and not np.array_equal(one["a"], other["a"])
+    with pytest.raises(ValueError, match="needs the signal 'rng' of 'a', got none: pass seed=..."):
+        npr.prune_tensors(weights, 0.5, "random")
+
+
+def test_a_calibration_and_a_single_name_to_exclude():
+    layers = [npr.DenseLayer(np.arange(1.0, 13.0).reshape(3, 4)), npr.DenseLayer(np.ones((2, 3)))]
+    calibration = npr.calibrate(layers, [np.eye(4)])
+    weights = {"0": layers[0].weight, "1": layers[1].weight}
+    masks = npr.prune_tensors(weights, 0.5, "wanda", signals=calibration, exclude="1")
+    assert list(masks) == ["0"] and masks["0"].sum(1).tolist() == [2, 2, 2]

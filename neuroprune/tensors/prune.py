@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from neuroprune import arrays
 from neuroprune.pruning import checks, patterns, saliency, units
 from neuroprune.pruning.masks import apply, sparse
@@ -30,6 +32,7 @@ def prune_tensors(
     of: str = "all",
     protect: Mapping[str, Any] | None = None,
     min_per_layer: int = 1,
+    seed: int | np.random.Generator | None = None,
     in_place: bool = False,
 ) -> dict[str, Any]:
     """Return a mask for each of several weights: score them, rank the scores, keep the best.
@@ -51,14 +54,14 @@ def prune_tensors(
         the scope.
     pattern : {None, "keep:group", NM, Block, Axis}, optional
         What goes together; None is single elements.
-    signals : mapping from name to a mapping from keyword to array, optional
+    signals : mapping from name to a mapping from keyword to array, or Calibration, optional
         What the scorer needs besides each weight.
     targets : mapping from name, or name of a group, to sparsity, optional
         The target of a name comes before that of its group, and both before `sparsity`. Under "global" a named weight
         is ranked for itself, a group among its own, and the rest together.
     groups : mapping from name of a group to names, optional
         For `targets` and `exclude`.
-    exclude : iterable of str, optional
+    exclude : str or iterable of str, optional
         Names, or names of groups, that are left alone and get no mask.
     masks : mapping from name to boolean array, optional
         What is still there, from an earlier pruning. What is off stays off and is not ranked.
@@ -68,6 +71,8 @@ def prune_tensors(
         True is never removed.
     min_per_layer : int, optional
         How many elements (blocks, slices) each weight keeps; the total stays exact. 0 allows a weight to be emptied.
+    seed : int or numpy.random.Generator, optional
+        For scorers that draw ("random"): one stream, weight after weight.
     in_place : bool, optional
         Also set what is off to 0 in the weights themselves.
 
@@ -112,7 +117,7 @@ def prune_tensors(
         _known_scope(scope, scorer, chosen_pattern),
         checks.one_of(of, "of", checks.OF),
         checks.integer(min_per_layer, "min_per_layer", 0, None, "the number that each weight keeps"),
-        _known_signals(signals, known),
+        _known_signals(signals, known, scorer, seed),
         _known_flags(masks, "masks", known),
         _known_flags(protect, "protect", known),
     )
@@ -260,17 +265,15 @@ def _check_one(task: _Task, name: str) -> None:
     for keyword in saliency.requires(task.scorer):
         if task.signals.get(name, {}).get(keyword) is None:
             title = getattr(task.scorer, "__name__", repr(task.scorer))
-            raise ValueError(
-                f"scorer {title!r} needs the signal {keyword!r} of {name!r}, got none: "
-                f"pass signals={{{name!r}: {{{keyword!r}: ...}}}}"
-            )
+            advice = "pass seed=..." if keyword == "rng" else f"pass signals={{{name!r}: {{{keyword!r}: ...}}}}"
+            raise ValueError(f"scorer {title!r} needs the signal {keyword!r} of {name!r}, got none: {advice}")
 
 
 def _known_weights(weights: Any) -> dict[str, Any]:
     if not isinstance(weights, Mapping):
         raise TypeError(
             f"weights must be a mapping from name to array, got {type(weights).__name__}: "
-            "pass for example dict(model.named_parameters())"
+            "pass for example {name: p for name, p in model.named_parameters() if p.ndim > 1}"
         )
     if not weights:
         raise ValueError("weights must hold at least one array, got none")
@@ -314,7 +317,7 @@ def _known_groups(groups: Any, known: Mapping[str, Any]) -> dict[str, list[str]]
 
 def _left_alone(exclude: Any, known: Mapping[str, Any], members: Mapping[str, Sequence[str]]) -> set[str]:
     """Return the names, and names of groups, that are not touched."""
-    listed = _names(exclude, "exclude", [*known, *members])
+    listed = _names([exclude] if isinstance(exclude, str) else exclude, "exclude", [*known, *members])
     return {*listed, *(name for group in listed for name in members.get(group, ()))}
 
 
@@ -339,11 +342,18 @@ def _named(values: Any, argument: str, known: Iterable[str]) -> Mapping[str, Any
     return values
 
 
-def _known_signals(signals: Any, known: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def _known_signals(signals: Any, known: Mapping[str, Any], scorer: Scorer,
+                   seed: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Return what there is by name, with numbers to draw where the scorer asks for them and none are given."""
+    if hasattr(signals, "signals"):  # a calibration
+        signals = signals.signals(scorer)
     for name, own in _named(signals, "signals", known).items():
         if not isinstance(own, Mapping):
             raise TypeError(f"signals[{name!r}] must be a mapping from keyword to array, got {type(own).__name__}")
-    return signals or {}
+    if seed is None or "rng" not in saliency.requires(scorer):
+        return signals or {}
+    rng = np.random.default_rng(seed)
+    return {name: {"rng": rng, **(signals or {}).get(name, {})} for name in known}
 
 
 def _known_flags(flags: Any, argument: str, known: Mapping[str, Any]) -> Mapping[str, Any]:
