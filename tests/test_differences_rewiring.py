@@ -248,7 +248,7 @@ def test_masks_come_back_with_the_model(torch):
     masked = masking(net, optimizer, init="er", density=0.3, every=2)
     train(torch, net, masked, optimizer, 3)
     twin = model(torch)
-    other = masking(twin, torch.optim.SGD(twin.parameters(), lr=0.1), every=2)
+    other = masking(twin, torch.optim.SGD(twin.parameters(), lr=0.1), init="er", density=0.5, every=2)
     twin.load_state_dict(net.state_dict())
     other.load_state_dict(masked.state_dict())
     assert other.step_number == 3 and other.sparsity == masked.sparsity

@@ -340,7 +340,7 @@ def test_pruning_once_and_again_is_exact(sparsity, more, scope):
             assert sum(off for off, _, _ in sizes) == count(target, sum(size for _, size, _ in sizes))
 
 
-@pytest.mark.parametrize("method", ["magnitude", "snip", "taylor", "gradient", "fisher"])
+@pytest.mark.parametrize("method", ["magnitude", "snip", "taylor", "gradient"])
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_pruning_is_that_of_numpy(method, scope):
     model = mlp().double()
@@ -348,7 +348,7 @@ def test_pruning_is_that_of_numpy(method, scope):
     nn.functional.cross_entropy(model(x.double()), y).backward()
     weights = {name: p.detach().numpy().copy() for name, p in model.named_parameters() if p.ndim > 1}
     gradients = {name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.ndim > 1}
-    signals = {name: {"gradient": g, "squared_gradient": g**2} for name, g in gradients.items()}
+    signals = {name: {"gradient": gradient} for name, gradient in gradients.items()}
     expected = prune_tensors(weights, 0.8, method, scope=scope, signals=signals)
     masking = Masking(model)
     masking.prune(0.8, method, scope=scope)

@@ -14,6 +14,7 @@ import numpy as np
 from neuroprune import arrays
 from neuroprune.pruning import distribution, masks, saliency
 from neuroprune.pruning.rewire import Rewire
+from neuroprune.tensors.signals import CALIBRATED, GRADIENTS
 
 STARTS = ("dense", "random", "er", "erk", "resume", "lottery")
 
@@ -189,6 +190,88 @@ def _squared_gradient(total: Any, weight: Any, gradient: Any, rate: float) -> An
 TOTALS = {"gradient": _gradient, "squared_gradient": _squared_gradient, "movement": movement}
 
 
+def passed(
+    given: Any, method: str | saliency.Scorer, weights: Iterable[str], known: Mapping[str, Any]
+) -> dict[str, Mapping[str, Any]]:
+    """Return what was given of those weights; a calibration may have seen others, which have no masks.
+
+    Parameters
+    ----------
+    given : Calibration, mapping or function that returns either
+    method : str or scorer
+    weights : names of weights that are pruned now
+    known : mapping from the name of every weight that has a mask
+
+    Raises
+    ------
+    ValueError
+        A name is unknown, or a calibration does not have what the scorer needs.
+    """
+    given = given() if callable(given) else given
+    if hasattr(given, "signals"):
+        found = given.signals(method)
+        given = {name: signals for name, signals in found.items() if name in known} or found
+    if not isinstance(given, Mapping):
+        raise TypeError(f"signals must be a mapping from name or a Calibration, got {type(given).__name__}")
+    known_names(given, known, "signals")
+    return {name: given[name] for name in weights if name in given}
+
+
+def at_hand(
+    method: str | saliency.Scorer, gradients: Mapping[str, Any], adds: str | None, totals: Mapping[str, Any]
+) -> dict[str, dict[str, Any]] | None:
+    """Return what training added up for a scorer, else the gradients of now; None where it needs nothing.
+
+    Parameters
+    ----------
+    method : str or scorer
+    gradients : mapping from name to array or None
+        Of the weights that are pruned.
+    adds : str or None
+        The key of `TOTALS` whose sums `totals` has.
+    totals : mapping from name to array
+
+    Raises
+    ------
+    ValueError
+        There is no such thing of a weight; the message says where it comes from.
+    """
+    needed, keyword = saliency.requires(method), gathered(method)
+    if not needed:
+        return None
+    called = repr(method) if isinstance(method, str) else getattr(method, "__name__", "the scorer")
+    if keyword is None:
+        raise ValueError(f"pruning by {called} needs the signal {needed[0]!r}, got none: {source(method)}")
+    ready = {}
+    for name, gradient in gradients.items():
+        signal = totals.get(name) if keyword == adds else None
+        if signal is None and keyword == "gradient":
+            signal = gradient
+        if signal is None:
+            words = f"pruning by {called} needs the {keyword.replace('_', ' ')} of {name!r}, "
+            raise ValueError(
+                words + f"got none: call backward before, or exclude {name!r}"
+                if keyword in ("gradient", adds)
+                else words + f"which its .grad, a mean over samples, does not tell: {source(method)}"
+            )
+        ready[name] = {keyword: signal}
+    return ready
+
+
+def source(method: str | saliency.Scorer) -> str:
+    """Return the end of a message about a missing signal: where to get it."""
+    needed = {*saliency.requires(method)}
+    if needed <= {*CALIBRATED}:
+        return f"pass signals=npr.calibrate(model, batches{', hessian=True' if CALIBRATED[2] in needed else ''})"
+    if needed <= {*GRADIENTS}:
+        name = repr(method) if isinstance(method, str) else "method"
+        loss = "" if saliency.scorer(method) is saliency.synflow else ", loss"
+        return f"pass signals=neuroprune.tensors.signals.signals(model, {name}, batches{loss})"
+    if needed == {"movement"}:
+        return "train with a schedule and method='movement', or pass signals={name: {'movement': array}}"
+    return "pass signals={name: {keyword: array}}"
+
+
 def rewiring(rewire: Rewire | None, unit: tuple[int, ...] | None, **settings: Any) -> Rewire | None:
     """Return what was given, or the Rewire of those settings that are not None; None where there are none.
 
@@ -205,6 +288,13 @@ def rewiring(rewire: Rewire | None, unit: tuple[int, ...] | None, **settings: An
         first = next(iter(given))
         raise ValueError(f"{first} belongs in the Rewire where one is given, got both: pass Rewire({first}=...)")
     return rewire
+
+
+def room(rewire: Rewire | None, first: Mapping[str, Any]) -> None:
+    """Raise ValueError where something is to grow and nothing is off: what is dropped there was never to go."""
+    if rewire is None or rewire.grow is None or any(arrays.count_true(m) < arrays.size(m) for m in first.values()):
+        return
+    raise ValueError("rewire needs a sparse start, got masks that keep all: pass init='erk', density=..., or masks=...")
 
 
 def plan(
@@ -244,13 +334,19 @@ def plan(
             f"schedule must be one of npr.schedules, got {type(schedule).__name__}: pass for example "
             "npr.schedules.Cubic(0.9, start=1, end=1000, frequency=100)"
         )
+    if hasattr(schedule, "method") or hasattr(schedule, "regrow_fraction"):
+        raise TypeError(
+            f"schedule must say when and how far, got {type(schedule).__name__}, whose method and regrow_fraction are "
+            "for graphs: pass npr.schedules.Cubic(...) or another, and method="
+        )
     needed = [keyword for keyword in saliency.requires(how["method"]) if keyword != "rng"]
     if how["signals"] is not None or not needed:
         return None
     keyword = gathered(how["method"])
     if needed != [keyword]:
         raise ValueError(
-            f"method {how['method']!r} needs the signal {needed[0]!r}, which training does not add up: pass signals=..."
+            f"method {how['method']!r} needs the signal {needed[0]!r}, which training does not add up: "
+            + source(how["method"])
         )
     if keyword == "movement" and groups is None:
         raise ValueError("movement pruning needs the optimizer, got none: pass it")

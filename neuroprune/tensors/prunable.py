@@ -131,6 +131,12 @@ def prunables(
             _check(layer)
         found[name] = layer
     if whole and not found:
+        for layer in () if embeddings else prunables(model, excluded, True, False).values():
+            if len(layer.aliases) > 1:
+                tied = " tied to ".join(map(repr, layer.aliases))
+                raise ValueError(
+                    f"the model must have a prunable weight, got {tied}, an Embedding: pass embeddings=True"
+                )
         raise ValueError(
             f"the model must have a prunable weight, got {type(model).__name__} without one: prunable are "
             "Linear, Conv1d to 3d, MultiheadAttention, and Embedding with embeddings=True"

@@ -5,6 +5,7 @@ reparametrization, no changed classes. So whatever copies, saves, moves or compi
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from neuroprune.rng import from_state, generator, to_json
 from neuroprune.tensors import masking
 from neuroprune.tensors.prunable import Prunable, prunables, unwrapped
 from neuroprune.tensors.prune import prune_tensors
+from neuroprune.tensors.traces import check_changed, traces
 
 Method = str | Callable[..., torch.Tensor]
 Signals = Mapping[str, Mapping[str, Any]]
@@ -28,6 +30,8 @@ class Masking:
 
     Prunable are the weights of Linear and Conv1d to 3d and the projections of MultiheadAttention, and on request
     those of Embedding; never biases or norms. A parameter that several modules share has one mask. Steps count from 1.
+    To go on from a file, make `Masking(model)` before `model.load_state_dict`, which brings the masks; from one of a
+    model without masks, loaded with `strict=False`, weights are dense until `masking.apply()`.
 
     Parameters
     ----------
@@ -46,7 +50,8 @@ class Masking:
         What to start from (`init="lottery"`), permuted each with `shuffle=True`.
     rewire : Rewire, optional
         Dynamic sparse training. `drop`, `grow`, `redistribute`, `every`, `until`, `fraction` and `replaces_step` make
-        one in place. Frozen parameters (`requires_grad=False`) keep their masks.
+        one in place. Where something grows, the start must be sparse, even where masks are loaded after it. Frozen
+        parameters (`requires_grad=False`) keep their masks.
     unit : tuple of int, optional
         Axes that tell units apart, which start, go and come as a whole: (0, 1) for the kernels of convolutions.
     schedule : schedule of npr.schedules, optional
@@ -128,6 +133,7 @@ class Masking:
         self._totals: dict[str, torch.Tensor] = {}  # what training adds up for the scorer
         self._hidden: dict[str, torch.Tensor] = {}  # with movement, what the masks hide
         first = self._first(init, density, masks, shuffle, unit)
+        masking.room(self.rewire, first)
         for layer in self._layers.values():
             layer.release()
         with torch.no_grad():
@@ -135,11 +141,16 @@ class Masking:
                 if layer.mask is None:
                     layer.module.register_buffer(layer.buffer, first[name])
             self._write(first)
+        self._seen = traces(self._layers) if optimizer is None else {}
 
     @property
-    def masks(self) -> dict[str, torch.Tensor]:
-        """The masks by name of their parameter: the model's own buffers, True keeps. Assign others to replace them."""
-        return {name: layer.mask for name, layer in self._present().items()}
+    def masks(self) -> Mapping[str, torch.Tensor]:
+        """The masks by name of their parameter: the model's own buffers, True keeps.
+
+        To replace some, assign the whole mapping: `masking.masks = {**masking.masks, name: mask}`. It can be saved as
+        `dict(masking.masks)`.
+        """
+        return MappingProxyType({name: layer.mask for name, layer in self._present().items()})
 
     @masks.setter
     def masks(self, masks: Mapping[str, Any]) -> None:
@@ -184,10 +195,14 @@ class Masking:
         Raises
         ------
         ValueError
-            An update or a pruning needs a gradient, momentum or signal that is missing or not finite; nothing has
-            changed.
+            An update or a pruning needs a gradient, momentum or signal that is missing or not finite, or without an
+            optimizer no weight has changed since the last step; nothing has changed.
         """
         self._present()
+        if self.optimizer is None and take is None:
+            check_changed(self._seen, self._layers)
+        if take is None and isinstance(self.optimizer, torch.optim.LBFGS):
+            raise ValueError("LBFGS steps with a closure, got none: pass take=lambda: optimizer.step(closure)")
         number = self._step + 1
         rewires = self.rewire is not None and self.rewire.fires(number)
         prunes = self.schedule is not None and masking.due(self.schedule, number, self._pruned_at)
@@ -204,6 +219,7 @@ class Masking:
             if rewires:
                 change = self._rewired(number, gradients)
         self._step, self._pruned_at = number, number if prunes else self._pruned_at
+        self._seen = traces(self._layers) if self.optimizer is None else {}
         return change
 
     def apply(self) -> None:
@@ -234,8 +250,8 @@ class Masking:
             As in `npr.prune_tensors`, which also takes the `options`: `of`, `targets`, `groups`, `protect`,
             `min_per_layer`.
         signals : Calibration, mapping or function, optional
-            What the scorer needs; without it, scorers of a gradient take what the schedule's training added up, else
-            the `.grad` of the parameters.
+            What the scorer needs; without it, scorers take what the schedule's training added up, and those of a
+            gradient else the `.grad` of the parameters.
 
         Returns
         -------
@@ -450,26 +466,9 @@ class Masking:
         if "rng" in saliency.requires(method):
             return {name: {"rng": self.rng} for name in weights}
         if given is not None:
-            given = given() if callable(given) else given
-            given = given.signals(method) if hasattr(given, "signals") else given
-            masking.known_names(given, self._layers, "signals")
-            return {name: given[name] for name in weights if name in given}
-        keyword = masking.gathered(method)
-        if keyword is None:
-            return None
-        ready = {}
-        for name in weights:
-            signal = totals.get(name) if keyword == self._gathers else None
-            gradient = self._layers[name].parameter.grad
-            if signal is None and keyword != "movement" and gradient is not None:
-                signal = masking.TOTALS[keyword](None, weights[name], gradient, 1.0)
-            if signal is None:
-                raise ValueError(
-                    f"pruning by {method!r} needs the {keyword.replace('_', ' ')} of {name!r}, got none: "
-                    f"call backward before, or exclude {name!r}"
-                )
-            ready[name] = {keyword: signal}
-        return ready
+            return masking.passed(given, method, weights, self._layers)
+        gradients = {name: self._layers[name].parameter.grad for name in weights}
+        return masking.at_hand(method, gradients, self._gathers, totals)
 
     def _replace(self, masks: Mapping[str, torch.Tensor]) -> Update:
         """Put new masks in place of the present ones; with movement, values come back where a mask opens."""
