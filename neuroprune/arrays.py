@@ -61,7 +61,7 @@ def library(array: Any) -> ModuleType:
 
 
 def same_place(first: Any, other: Any, name: str) -> None:
-    """Raise unless `other`, called `name` in the message, is of the library and on the device of `first`."""
+    """Raise unless `other`, called `name` in messages, is of the library and device of `first` and has values."""
     ours, theirs = library(first), library(other)
     if ours is not theirs:
         raise TypeError(
@@ -70,6 +70,17 @@ def same_place(first: Any, other: Any, name: str) -> None:
         )
     if not _is_numpy(first) and first.device != other.device:
         raise ValueError(f"{name} must be on device {first.device} like the others, got {other.device}: move it first")
+    require_values(other, name)
+
+
+def require_values(array: Any, name: str) -> None:
+    """Raise where a torch tensor has no value for each of its elements: of a sparse layout, or on the device meta."""
+    if not _is_torch(array):
+        return
+    if array.layout is not sys.modules["torch"].strided:
+        raise TypeError(f"{name} must be a dense tensor, got layout {array.layout}: call to_dense() first")
+    if array.device.type == "meta":
+        raise ValueError(f"{name} must have values, got a tensor on device meta, which has none: load it first")
 
 
 def shape(array: Any) -> tuple[int, ...]:

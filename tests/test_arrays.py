@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from bridge import assert_one_sentence
 from libraries import LIBRARIES, assert_same_place, back, to
 from neuroprune import arrays
 
@@ -202,3 +203,19 @@ def test_one_library_and_one_device(torch) -> None:
         arrays.same_place(here, there, "mask")
     with pytest.raises(ValueError, match="mask must be on device cpu like the others, got meta"):
         arrays.same_place(torch.ones(2), torch.ones(2, device="meta"), "mask")
+
+
+def test_tensors_without_values_are_refused(torch) -> None:
+    dense = torch.eye(3)
+    arrays.require_values(dense, "weight")
+    arrays.require_values(np.ones(3), "weight")
+    arrays.require_values([1.0], "weight")  # what is no array is for others to say
+    for layout, name in ((dense.to_sparse(), "coo"), (dense.to_mkldnn(), "mkldnn")):
+        with pytest.raises(TypeError, match=f"^weight must be a dense tensor, got layout .*{name}: call to_dense") as e:
+            arrays.require_values(layout, "weight")
+        assert_one_sentence(e)
+        with pytest.raises(TypeError, match="^mask must be a dense tensor"):
+            arrays.same_place(dense, layout, "mask")
+    with pytest.raises(ValueError, match="^weight must have values, got a tensor on device meta, which has none") as e:
+        arrays.require_values(dense.to("meta"), "weight")
+    assert_one_sentence(e)

@@ -248,3 +248,13 @@ def test_layers_keep_their_arrays_and_masks_when_pruned(name):
             prune_layers([one], 0.5, **{name: value})
         assert_one_sentence(raised)
     assert (one.weight == before).all()
+
+
+def test_tensors_without_values_are_refused(torch):
+    for tensor, kind, words in ((torch.eye(3).to_sparse(), TypeError, "must be a dense tensor, got layout"),
+                                (torch.eye(3, device="meta"), ValueError, "must have values, got a tensor on")):
+        for name, call in (("weight", DenseLayer), ("mask", lambda t: DenseLayer(np.eye(3), mask=t)),
+                           ("x", layer(inputs=3))):  # fmt: skip
+            with pytest.raises(kind, match=f"^{name} {words}") as raised:
+                call(tensor)
+            assert_one_sentence(raised)

@@ -190,6 +190,15 @@ def test_the_operator_refuses_likewise(x, error, message):
         to_sparse(WEIGHT) @ x
 
 
+def test_tensors_without_values(torch):
+    layout, meta = torch.eye(4).to_sparse(), torch.ones(4, 4, device="meta")
+    for call in (to_sparse, lambda x: product(to_sparse(WEIGHT), x), lambda x: to_sparse(WEIGHT) @ x):
+        with pytest.raises(TypeError, match="(weight|x) must be a dense tensor, got layout torch.sparse_coo"):
+            call(layout)
+        with pytest.raises(ValueError, match="(weight|x) must have values, got a tensor on device meta"):
+            call(meta)
+
+
 def test_other_refusals():
     with pytest.raises(ValueError, match="by must be one of rows, lanes, scipy, dense or None, got 'torch'"):
         product(to_sparse(WEIGHT), np.ones(4), by="torch")

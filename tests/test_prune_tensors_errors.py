@@ -33,6 +33,16 @@ def test_the_weight_is_named_once(how):
     refused(ValueError, r"must be finite, got nan at index \(0, 0\)", np.full((2, 4), np.nan), **how)
 
 
+def test_tensors_without_values_are_named(torch):
+    eye = torch.eye(4)
+    for tensor, words in ((eye.to_sparse(), "must be a dense tensor"), (eye.to("meta"), "must have values")):
+        with pytest.raises((TypeError, ValueError), match=rf"^weights\['0.weight'\] {words}") as error:
+            prune_tensors({NAME: tensor}, 0.5)
+        assert_one_sentence(error)
+    with pytest.raises(TypeError, match=r"^protect\['0.weight'\] must be a dense tensor"):
+        prune_tensors({NAME: eye}, 0.5, protect={NAME: (eye > 0).to_sparse()})
+
+
 def test_the_weight_is_named_once_by_what_happens_in_rows():
     mask = np.array([[True] * 4, [False] * 4])
     refused(ValueError, r"'\]: sparsity=0.5 in row 1 means that 2 of 4 elements are off, but 4 are already",

@@ -114,6 +114,7 @@ def going(sparsity: float, size: int, off: int, of: str, request: str | None = N
 def scores(array: Any, name: str) -> Any:
     """Return the scores, known to be an array of real numbers (their values are checked where they are ranked)."""
     arrays.library(array)
+    arrays.require_values(array, name)
     if arrays.kind(array) not in ("floating", "integer"):
         raise TypeError(f"{name} must be floating or integer numbers, got {array.dtype}: convert them first")
     return array
@@ -149,6 +150,7 @@ def labels(value: Any, like: Any, name: str) -> Any:
 def mask(value: Any) -> Any:
     """Return a mask, known to be a boolean array."""
     arrays.library(value)
+    arrays.require_values(value, "mask")
     if arrays.kind(value) != "bool":
         raise TypeError(f"mask must be a boolean array, got {value.dtype}: True keeps")
     return value

@@ -250,6 +250,7 @@ def taken(layers: Sequence[DenseLayer]) -> list[tuple[int, ...]]:
 
 def _numbers(values: Any, name: str) -> np.ndarray:
     """A fresh array in C order, float32 where it was, else float64."""
+    arrays.require_values(values, name)
     array = arrays.host(values) if arrays.is_array(values) else values
     try:
         array = np.asarray(array)
@@ -261,6 +262,7 @@ def _numbers(values: Any, name: str) -> np.ndarray:
 
 
 def _flags(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    arrays.require_values(mask, "mask")
     flags = np.array(arrays.host(mask) if arrays.is_array(mask) else mask, order="C")
     if flags.dtype != np.bool_ or flags.shape != shape:
         raise ValueError(f"mask must be a boolean array of the weight's shape {shape}, got {flags.dtype} of shape "

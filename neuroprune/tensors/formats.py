@@ -219,6 +219,7 @@ class SparseWeight:
         """W x as for matrices: x is (in,) or (in, batch). For samples as rows, see `product`."""
         from neuroprune.tensors.product import product
 
+        arrays.require_values(x, "x")
         turned = arrays.is_array(x) and len(arrays.shape(x)) == 2
         return product(self, x.T).T if turned else product(self, x)
 
@@ -358,6 +359,7 @@ def sparsify(weights: Mapping[str, Any], masks: Mapping[str, Any], format: str |
 def _values_and_kept(weight: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
     """The weight as numpy, exactly 0 where it is off, and where it is on."""
     shape = arrays.shape(weight) if arrays.is_array(weight) else ()
+    arrays.require_values(weight, "weight")
     if not arrays.is_array(weight) or arrays.kind(weight) != "floating":
         what = getattr(weight, "dtype", type(weight).__name__)
         raise TypeError(f"weight must be an array of floating numbers, got {what}: convert it first")

@@ -144,6 +144,7 @@ def _rows(weight: SparseWeight, x: Any) -> np.ndarray:
     if not arrays.is_array(x) or arrays.kind(x) != "floating":
         what = x.dtype if arrays.is_array(x) else type(x).__name__
         raise TypeError(f"x must be an array of floating numbers, got {what}: convert it first")
+    arrays.require_values(x, "x")
     view = arrays.host(x)
     if view is None:
         raise ValueError(f"x must lie in host memory, got device {x.device}: move it first")
