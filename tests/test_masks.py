@@ -513,6 +513,29 @@ def test_what_is_no_protection(torch) -> None:
         masks.sparse_jointly([scores], 0.5, protect=[scores])
 
 
+@pytest.mark.parametrize("call", [
+    lambda t: masks.top(t, 1), lambda t: masks.sparse(t, 0.5), lambda t: masks.sparse(t, 0.5, groups="row"),
+    lambda t: masks.sparse_jointly([t, t], 0.5), lambda t: masks.n_of_m(t, 2, 4), lambda t: masks.axis(t, 0.5, 0),
+    lambda t: masks.block(t, 0.5, (2, 2)), lambda t: masks.apply(t, t.bool()), lambda t: masks.sparsity(t.bool()),
+    lambda t: masks.kept(t.bool()), lambda t: masks.pruned(t.bool()), lambda t: masks.validate(t.bool(), "2:4"),
+    lambda t: masks.swap(t.bool(), t, t, 1),
+])  # fmt: skip
+def test_tensors_without_values(torch, call) -> None:
+    for tensor, kind, words in ((torch.eye(4).to_sparse(), TypeError, "must be a dense tensor, got layout"),
+                                (torch.eye(4, device="meta"), ValueError, "must have values, got a tensor on device")):
+        with pytest.raises(kind, match=words) as error:
+            call(tensor)
+        assert_one_sentence(error)
+
+
+@pytest.mark.parametrize("argument", ["protect", "mask"])
+@pytest.mark.parametrize("value", [np.ones((2, 3), bool), 5, {0: None, 1: None}])
+def test_flags_of_several_arrays_are_a_list(argument: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{argument} must be a list of boolean arrays, got .*: one per array") as error:
+        masks.sparse_jointly([np.ones(3), np.ones(3)], 0.5, **{argument: value})
+    assert_one_sentence(error)
+
+
 def test_what_are_no_scores(torch) -> None:
     for call in (lambda s: masks.top(s, 1), lambda s: masks.sparse(s, 0.5), lambda s: masks.sparse_jointly([s], 0.5)):
         with pytest.raises(TypeError, match="array of numpy, torch or the array API standard is needed, got tuple"):

@@ -176,3 +176,20 @@ def test_weights_refused_in_one_sentence(weights, error, message):
 def test_refused_in_one_sentence(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_tensors_without_values_are_named(torch):
+    for tensor, kind, words in ((torch.eye(4).to_sparse(), TypeError, "'a' must be a dense tensor, got layout"),
+                                (torch.eye(4, device="meta"), ValueError, "'a' must have values, got a tensor on")):
+        for call in (metrics.sparsity, metrics.memory, metrics.multiply_adds):
+            with pytest.raises(kind, match=words):
+                call({"a": tensor})
+
+
+def test_lengths_and_positions_of_another_type():
+    for positions in (np.array([2, 2]), [2], 3):
+        with pytest.raises(TypeError, match="positions must map names to counts, got .*: pass {'name': count}"):
+            metrics.multiply_adds(MASK, positions)
+    with pytest.raises(TypeError, match=r"size must be the lengths of the input's spatial axes, got 32: pass"):
+        metrics.output_positions(32, 3)
+    assert metrics.output_positions(np.array([32, 32]), 3, padding=1) == 1024

@@ -184,6 +184,8 @@ def sparse_jointly(
     for number, array in enumerate(scores):
         arrays.same_place(scores[0], checks.scores(array, f"scores[{number}]"), f"scores[{number}]")
     for flags, name in ((protect, "protect"), (mask, "mask")):
+        if flags is not None and not isinstance(flags, (list, tuple)):
+            raise TypeError(f"{name} must be a list of boolean arrays, got {type(flags).__name__}: one per array")
         if flags is not None and len(flags) != len(scores):
             raise ValueError(f"{name} must have one entry per array, {len(scores)}, got {len(flags)}")
         for number, flag in enumerate(flags or ()):
@@ -263,6 +265,7 @@ def apply(weight: Any, mask: Any, in_place: bool = False) -> Any:
     array([1., 0., 3.])
     """
     arrays.library(weight)
+    arrays.require_values(weight, "weight")
     if checks.flags(mask, weight, "mask", "weight's") is None:
         raise TypeError("mask must be a boolean array, got None: make one with a mask function, such as sparse")
     if in_place:

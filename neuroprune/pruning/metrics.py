@@ -8,7 +8,7 @@ Formats are "dense", "csr", "csc", "coo", "bsr" (blocks of a stated shape) and p
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
@@ -275,6 +275,8 @@ def multiply_adds(weights: Mapping[str, Any], positions: Mapping[str, int] | Non
     >>> metrics.multiply_adds({"conv": conv}, {"conv": metrics.output_positions((32, 32), 3, padding=1)})
     MultiplyAdds(dense=221184, sparse=24576, executed=24576)
     """
+    if positions is not None and not isinstance(positions, Mapping):
+        raise TypeError(f"positions must map names to counts, got {type(positions).__name__}: pass {{'name': count}}")
     positions = dict(positions or {})
     dense = sparse = executed = 0
     for name, array in _checked(weights).items():
@@ -317,6 +319,8 @@ def output_positions(size: Sequence[int], kernel: int | Sequence[int], stride: i
     >>> metrics.output_positions((32, 32), 3, stride=2, padding=1)
     256
     """
+    if not isinstance(size, Iterable):
+        raise TypeError(f"size must be the lengths of the input's spatial axes, got {size!r}: pass such as (32, 32)")
     size = tuple(checks.integer(length, "every length in size", 1, None, "a length of the input") for length in size)
     each = [_per_axis(value, len(size), name, least) for value, name, least in (
         (kernel, "kernel", 1), (stride, "stride", 1), (padding, "padding", 0), (dilation, "dilation", 1))]
@@ -453,6 +457,7 @@ def _checked(weights: Any) -> Mapping[str, Any]:
     for name, array in weights.items():
         if not arrays.is_array(array):
             raise TypeError(f"{name!r} must be an array, got {type(array).__name__}: convert it first")
+        arrays.require_values(array, repr(name))
         if not arrays.size(array):
             raise ValueError(f"{name!r} must have elements, got shape {arrays.shape(array)}: leave it out")
     return weights
