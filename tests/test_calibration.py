@@ -325,3 +325,45 @@ def test_progress_changes_nothing(capsys):
     assert calibrate(net, [x], progress=True)["0"].squares.tolist() == calibrate(net, [x])["0"].squares.tolist()
     captured = capsys.readouterr()
     assert captured.out == "" and "calibrate" in captured.err
+
+
+def test_inputs_by_keyword_are_those_by_place(torch):
+    class Named(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.out = torch.nn.Conv1d(2, 3, 2), torch.nn.Linear(9, 2)
+
+        def forward(self, x):
+            return self.out(input=self.conv(input=x).flatten(1))
+
+    class Own(torch.nn.Linear):
+        def forward(self, rows):
+            return super().forward(rows)
+
+    torch.manual_seed(0)
+    model, x = Named(), torch.randn(5, 2, 4)
+    found = calibrate(model, [x])
+    plain = calibrate(torch.nn.Sequential(model.conv, torch.nn.Flatten(), model.out), [x])
+    assert torch.equal(found["conv.weight"].squares, plain["0.weight"].squares)
+    assert torch.equal(found["out.weight"].squares, plain["2.weight"].squares)
+    own = Own(4, 2)
+    assert calibrate(own, [{"rows": x[0]}])["weight"].rows == (2,)
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        calibrate(own, [{}])  # said by the layer itself
+
+
+def test_batches_that_are_no_tensors(torch):
+    model, x = torch.nn.Linear(3, 2), np.ones((4, 3), np.float32)
+    for batch in (x, (x, x), {"input": x}):
+        with pytest.raises(TypeError, match="a batch must hold torch tensors, got ndarray: convert") as error:
+            calibrate(model, [batch])
+        assert_one_sentence(error)
+    with pytest.raises(ValueError, match="a batch must begin with the inputs of the model, got an empty one") as error:
+        calibrate(model, [()])
+    assert_one_sentence(error)
+
+
+def test_an_unknown_name_of_a_calibration():
+    calibration = calibrate(layers(), [np.ones((2, 4))])
+    with pytest.raises(KeyError, match="no inputs of '7' were seen: choose from 0, 1, 2"):
+        calibration["7"]

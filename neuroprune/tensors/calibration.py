@@ -9,13 +9,12 @@ inputs themselves agree to the bit.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from neuroprune import arrays
-from neuroprune.pruning import saliency
+from neuroprune.pruning import checks, saliency
 from neuroprune.tensors.dense import DenseLayer, taken
 
 BLOCK = 512  # rows that are summed at once
@@ -83,6 +82,14 @@ class Inputs:
         Sum of the squares.
     products : float64 array (blocks, features, features) or None
         Sum of the products of any two features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.tensors.calibration import Inputs
+    >>> inputs = Inputs(shape=(3, 2), rows=(4,), squares=np.array([[16.0, 4.0]]))
+    >>> inputs.input_norm, inputs.second_moment
+    (array([4., 2.]), array([4., 1.]))
     """
 
     shape: tuple[int, ...]
@@ -156,7 +163,17 @@ class Inputs:
 class Calibration(Mapping[str, Inputs]):
     """What each weight was multiplied with, by name; weights that saw nothing are not in it.
 
-    Names are those of `Masking` for a PyTorch model, "0", "1", ... for a list of dense layers.
+    Names are those of `Masking` for a PyTorch model, "0", "1", ... for a list of dense layers. A mapping from name to
+    `Inputs`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuroprune.tensors.calibration import calibrate
+    >>> from neuroprune.tensors.dense import DenseLayer
+    >>> calibration = calibrate([DenseLayer(np.eye(2)), DenseLayer(np.ones((1, 2)))], [np.ones((4, 2))])
+    >>> list(calibration), calibration["0"].rows
+    (['0', '1'], (4,))
     """
 
     def __init__(self, inputs: Mapping[str, Inputs]) -> None:
@@ -164,9 +181,7 @@ class Calibration(Mapping[str, Inputs]):
 
     def __getitem__(self, name: str) -> Inputs:
         if name not in self._inputs:
-            near = get_close_matches(str(name), self._inputs, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, self._inputs))}"
-            raise KeyError(f"no inputs of {name!r} were seen: {hint}")
+            raise KeyError(f"no inputs of {name!r} were seen{checks.nearest(name, self._inputs)}")
         return self._inputs[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from neuroprune import arrays
 from neuroprune.tensors.prunable import prunables, unwrapped
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def observe(
             if isinstance(batch, Mapping):
                 model(**moved(batch, place))
             else:
-                model(moved(batch[0] if isinstance(batch, (tuple, list)) else batch, place))
+                model(moved(_first(batch), place))
     shapes = {name: tuple(layer.parameter.shape) for name, layer in layers.items()}
     return {name: parts for name, parts in sums.items() if parts}, shapes
 
@@ -80,7 +81,7 @@ def hooked(model: "torch.nn.Module", names: Mapping[int, str], tell: Tell) -> It
             name = names.get(id(_weight(module)))
             if name is not None and module not in inside and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
                 rows = linear_rows if isinstance(module, nn.Linear) else convolution_rows
-                handles.append(module.register_forward_pre_hook(_simple(name, rows, tell)))
+                handles.append(module.register_forward_pre_hook(_simple(name, rows, tell), with_kwargs=True))
         with evaluating(model):
             yield
     finally:
@@ -134,8 +135,9 @@ def padding(module: Any) -> list[int]:
 
 
 def _simple(name: str, rows: Callable[[Any, Any], Iterator[Any]], tell: Tell) -> Callable[..., None]:
-    def hook(module: Any, inputs: tuple[Any, ...]) -> None:
-        for part in rows(module, inputs[0]):
+    def hook(module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        given = [*arguments, *keywords.values()]  # a layer has one input, whatever it calls it
+        for part in rows(module, given[0]) if given else ():  # the layer itself says what is missing
             tell(name, 0, part)
 
     return hook
@@ -185,9 +187,20 @@ def _weight(module: Any, attribute: str = "weight") -> Any:
 
 
 def moved(value: Any, place: Any) -> Any:
-    """Return a tensor, or those of a mapping, on a device; other things as they are."""
+    """Return a tensor, or those of a mapping, on a device, other things as they are; TypeError for other arrays."""
     import torch
 
     if isinstance(value, Mapping):
         return {key: moved(part, place) for key, part in value.items()}
+    if arrays.is_array(value) and not isinstance(value, torch.Tensor):
+        raise TypeError(f"a batch must hold torch tensors, got {type(value).__name__}: convert it by torch.as_tensor")
     return value.to(place) if isinstance(value, torch.Tensor) else value
+
+
+def _first(batch: Any) -> Any:
+    """The inputs of a batch that may have targets."""
+    if not isinstance(batch, (tuple, list)):
+        return batch
+    if not batch:
+        raise ValueError("a batch must begin with the inputs of the model, got an empty one")
+    return batch[0]
