@@ -189,3 +189,12 @@ def test_what_is_no_chain_is_refused(make, error, message):
     with pytest.raises(error, match=message) as raised:
         bridge.from_torch(make(torch.nn))
     assert_one_sentence(raised)
+
+
+@pytest.mark.parametrize("dtype, expected", [("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")])
+def test_the_numbers_of_every_precision_are_kept(dtype, expected):
+    linear = torch.nn.Linear(4, 3).to(getattr(torch, dtype))
+    (layer,) = bridge.from_torch(linear)
+    assert layer.weight.dtype == layer.bias.dtype == np.dtype(expected)
+    assert (layer.weight == linear.weight.detach().double().numpy()).all()
+    assert (layer.bias == linear.bias.detach().double().numpy()).all()

@@ -96,7 +96,8 @@ def from_torch(module: "torch.nn.Module") -> list[DenseLayer]:
     ----------
     module : torch.nn.Linear, torch.nn.Sequential
         Linear, each followed by at most one activation of the table `MODULES`, none being the identity; Identity and
-        Dropout are passed over, Sequential may be nested. On any device; weights are copied, float32 stays float32.
+        Dropout are passed over, Sequential may be nested. On any device; weights are copied, float32 stays float32,
+        bfloat16, which numpy does not have, becomes float32 without loss.
 
     Returns
     -------
@@ -211,9 +212,15 @@ def _flat(module: Any, path: str) -> list[tuple[str, Any]]:
 
 
 def _read(linear: Any) -> dict[str, Any]:
+    import torch
+
+    def numbers(tensor: torch.Tensor) -> np.ndarray:
+        tensor = tensor.detach().cpu()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
     mask = getattr(linear, "weight_mask", None)
-    return {"weight": linear.weight.detach().cpu().numpy(),
-            "bias": None if linear.bias is None else linear.bias.detach().cpu().numpy(),
+    return {"weight": numbers(linear.weight),
+            "bias": None if linear.bias is None else numbers(linear.bias),
             "mask": None if mask is None else mask.bool().cpu().numpy()}
 
 
