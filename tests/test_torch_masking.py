@@ -12,10 +12,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from torch import nn  # noqa: E402
 
-import neuroprune as npr  # noqa: E402
 from bridge import assert_one_sentence  # noqa: E402
 from neuroprune.pruning.masks import count  # noqa: E402
-from neuroprune.pruning.rewire import Rewire  # noqa: E402
 from neuroprune.tensors.prune import prune_tensors  # noqa: E402
 from neuroprune.tensors.torch import Masking  # noqa: E402
 from torch_models import (  # noqa: E402
@@ -34,14 +32,6 @@ from torch_models import (  # noqa: E402
 )
 
 
-def refuses(error, match, model, *arguments, **options):
-    before = snapshot(model, None)
-    with pytest.raises(error, match=match) as caught:
-        Masking(model, *arguments, **options)
-    assert_one_sentence(caught)
-    assert_same(before, snapshot(model, None))
-
-
 @pytest.mark.parametrize("start", ["random", "er", "erk"])
 @settings(max_examples=200, deadline=None)
 @given(
@@ -49,7 +39,12 @@ def refuses(error, match, model, *arguments, **options):
 )
 def test_starts_have_exactly_the_density(start, density, sizes, seed):
     model = mlp(sizes=sizes)
-    masking = Masking(model, init=start, density=density, seed=seed)
+    try:
+        masking = Masking(model, init=start, density=density, seed=seed)
+    except ValueError as error:  # where the density leaves nothing of a layer
+        smallest = min(inputs * outputs for inputs, outputs in zip(sizes, sizes[1:], strict=False))
+        assert "must leave a weight" in str(error) and density * smallest < 1
+        return
     size = sum(mask.numel() for mask in masking.masks.values())
     kept = size - count(1 - density, size)
     assert sum(counts(masking).values()) == kept
@@ -98,32 +93,6 @@ def test_lottery_masks_with_and_without_shuffle(convert):
     assert any(not torch.equal(mask, masking.masks[name]) for name, mask in shuffled.masks.items())
     masking.masks["0.weight"].zero_()
     assert np.asarray(ticket["0.weight"]).any()  # a copy
-
-
-def test_starts_that_make_no_sense():
-    model = mlp()
-    ticket = Masking(mlp(), init="erk", density=0.2, seed=3).masks
-    refuses(ValueError, "did you mean 'erk'", model, init="erkk", density=0.1)
-    refuses(ValueError, "init='erk' needs a density", model, init="erk")
-    refuses(ValueError, "density belongs to", model, init="dense", density=0.1)
-    refuses(ValueError, "got neither init nor masks", model, density=0.1)
-    refuses(ValueError, "needs masks by name", model, init="lottery")
-    refuses(ValueError, "masks belong to", model, init="erk", density=0.1, masks=ticket)
-    refuses(ValueError, "shuffle permutes given masks", model, init="resume", shuffle=True)
-    refuses(ValueError, r"density must be a number in \[0, 1\], got 1.5", model, init="random", density=1.5)
-    refuses(ValueError, "density must be a number", model, init="random", density=float("nan"))
-    refuses(ValueError, r"got '0\.weigh': did you mean '0\.weight'", model, masks={**ticket, "0.weigh": 1})
-    refuses(ValueError, r"got none for '4\.weight'", model, masks={n: ticket[n] for n in ("0.weight", "2.weight")})
-    refuses(ValueError, r"must have its weight's shape \(20, 12\), got \(15, 20\)", model,
-            masks={**ticket, "0.weight": ticket["2.weight"]})  # fmt: skip
-    refuses(TypeError, "must be a boolean array, got torch.float32", model,
-            masks={**ticket, "0.weight": ticket["0.weight"].float()})  # fmt: skip
-    refuses(TypeError, "must be a boolean array, got list", model, masks={**ticket, "0.weight": [True]})
-    refuses(TypeError, "masks must be a mapping", model, masks=list(ticket.values()))
-    refuses(TypeError, r"optimizer must be a torch\.optim\.Optimizer, got float", model, 0.1)
-    other = torch.optim.SGD(copy.deepcopy(model).parameters(), lr=0.1)
-    refuses(ValueError, "optimizer must train the model, got one that has none of its parameters", model, other)
-    refuses(ValueError, "seed must be at least 0", model, seed=-1)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -451,30 +420,6 @@ def test_attention_is_pruned_where_it_computes():
     x = torch.randn(2, 5, 8)
     with torch.no_grad():
         torch.testing.assert_close(model(x), model.train()(x))
-
-
-def test_plans_that_make_no_sense():
-    model = convolutional()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    schedule = npr.schedules.Cubic(0.9, 1, 10)
-    refuses(ValueError, "got both: pass one of them", model, optimizer, rewire=Rewire(), schedule=schedule)
-    refuses(
-        ValueError, r"every belongs in the Rewire.*Rewire\(every=\.\.\.\)", model, optimizer, rewire=Rewire(), every=2
-    )
-    refuses(TypeError, "rewire must be a Rewire, got str", model, optimizer, rewire="rigl")
-    refuses(ValueError, "needs the optimizer, got none", model, rewire=Rewire())
-    refuses(ValueError, "needs the optimizer, got none", model, rewire=Rewire.snfs())
-    refuses(ValueError, "got momentum=0", model, optimizer, rewire=Rewire.snfs())
-    refuses(ValueError, "method belongs to a schedule, got none", model, method="snip")
-    refuses(TypeError, "schedule must be one of npr.schedules, got float", model, schedule=0.9)
-    refuses(
-        ValueError, "needs the signal 'input_norm', which training does not", model, schedule=schedule, method="wanda"
-    )
-    refuses(
-        ValueError, "needs the signal 'gradient', which training does not", model, schedule=schedule, method="synflow"
-    )
-    refuses(ValueError, "did you mean 'magnitude'", model, schedule=schedule, method="magnitud")
-    refuses(ValueError, "movement pruning needs the optimizer", model, schedule=schedule, method="movement")
 
 
 def test_the_layout_in_memory_does_not_matter():

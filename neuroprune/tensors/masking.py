@@ -1,22 +1,22 @@
-"""What masks over named weights start from, and what training adds up for the scorers; it knows no torch.
+"""What masks over named weights start from, when they shrink, and what training adds up; it knows no torch.
 
 Weights and masks are mappings from a name to an array of any library. `tensors.torch.Masking` drives this for a
 PyTorch model.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from neuroprune import arrays
-from neuroprune.pruning import distribution, masks, saliency
-from neuroprune.pruning.rewire import Rewire
+from neuroprune.pruning import checks, distribution, masks, saliency
 from neuroprune.tensors.signals import CALIBRATED, GRADIENTS
 
-STARTS = ("dense", "random", "er", "erk", "resume", "lottery")
+DRAWN = ("random", "er", "erk")  # starts that need a density
+STARTS = ("dense", *DRAWN, "resume", "lottery")
 
 
 def start(
@@ -52,7 +52,8 @@ def start(
     Raises
     ------
     ValueError
-        `init` is unknown, an argument is missing or does not belong to it, or a given mask does not fit.
+        `init` is unknown, an argument is missing or does not belong to it, a given mask does not fit, or the density
+        leaves nothing of a weight.
 
     Examples
     --------
@@ -62,16 +63,16 @@ def start(
     {'first': array([False,  True])}
     """
     if init not in STARTS:
-        near = get_close_matches(str(init), STARTS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(STARTS)}"
-        raise ValueError(f"init must be the name of a start, got {init!r}: {hint}")
-    drawn = init in ("random", "er", "erk")
+        raise ValueError(f"init must be the name of a start, got {init!r}{checks.nearest(init, STARTS)}")
+    drawn = init in DRAWN
     if drawn != (density is not None):
         raise ValueError(
             f"init={init!r} needs a density in (0, 1]: pass density=..."
             if drawn
             else f"density belongs to init='random', 'er' or 'erk', got init={init!r}: leave it out"
         )
+    if drawn and (not isinstance(density, Real) or isinstance(density, bool) or not 0 < density <= 1):
+        raise ValueError(f"density must be a number in (0, 1], got {density!r}: it is the share of weights that stay")
     if (init == "lottery") != (given is not None):
         raise ValueError(
             "init='lottery' needs masks by name: pass masks=..."
@@ -92,6 +93,12 @@ def start(
     else:
         densities = distribution.erdos_renyi(shapes, density, kernel=init == "erk")
     counts = _counts(densities, shapes, density, unit)
+    for name, number in counts.items():
+        if number == 0:
+            raise ValueError(
+                f"density={density} must leave a weight in every array, got none of the {math.prod(shapes[name])} of "
+                f"{name!r}: raise the density, or exclude {name!r}"
+            )
     return distribution.random_masks(weights, counts, rng, unit=unit)
 
 
@@ -134,9 +141,30 @@ def known_names(names: Iterable[Any], weights: Mapping[str, Any], what: str) -> 
     """Raise ValueError, with the nearest, unless all names are those of weights."""
     for name in names:
         if name not in weights:
-            near = get_close_matches(str(name), weights, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(map(repr, weights))}"
-            raise ValueError(f"{what} must be named like the weights, got {name!r}: {hint}")
+            raise ValueError(f"{what} must be named like the weights, got {name!r}{checks.nearest(name, weights)}")
+
+
+def known_state(state: Any, weights: Mapping[str, Any]) -> None:
+    """Raise unless a state has the parts of `Masking.state_dict`, and what is named in it fits the weights."""
+    parts = {"step", "pruned_at", "rng", "totals", "hidden"}
+    if not isinstance(state, Mapping) or set(state) != parts:
+        got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+        raise ValueError(f"state must have {', '.join(sorted(parts))}, got {got}: pass what state_dict returned")
+    for part, least in (("step", 0), ("pruned_at", -1)):
+        checks.integer(state[part], part, least, None, "a number of steps")
+    for part in ("totals", "hidden"):
+        if not isinstance(state[part], Mapping):
+            raise TypeError(f"{part} must be a mapping from name to array, got {type(state[part]).__name__}: pass "
+                            "what state_dict returned")  # fmt: skip
+        known_names(state[part], weights, part)
+        for name, values in state[part].items():
+            shape = arrays.shape(weights[name])
+            if not arrays.is_array(values) or arrays.library(values) is not arrays.library(weights[name]):
+                raise TypeError(f"{part} of {name!r} must be an array like the weight, got {type(values).__name__}: "
+                                "pass what state_dict returned")  # fmt: skip
+            if arrays.shape(values) != shape:
+                raise ValueError(f"{part} of {name!r} must have shape {shape}, got {arrays.shape(values)}: it is the "
+                                 "state of another model")  # fmt: skip
 
 
 def movement(total: Any, weight: Any, gradient: Any, rate: float = 1.0) -> Any:
@@ -272,101 +300,6 @@ def source(method: str | saliency.Scorer) -> str:
     return "pass signals={name: {keyword: array}}"
 
 
-def rewiring(rewire: Rewire | None, unit: tuple[int, ...] | None, **settings: Any) -> Rewire | None:
-    """Return what was given, or the Rewire of those settings that are not None; None where there are none.
-
-    A unit alone makes none, as masks can start from units and stay.
-    """
-    given = {name: value for name, value in settings.items() if value is not None}
-    if rewire is None:
-        return Rewire(**given, unit=unit) if given else None
-    if not isinstance(rewire, Rewire):
-        raise TypeError(f"rewire must be a Rewire, got {type(rewire).__name__}: pass Rewire.rigl() or another")
-    if unit is not None:
-        given["unit"] = unit
-    if given:
-        first = next(iter(given))
-        raise ValueError(f"{first} belongs in the Rewire where one is given, got both: pass Rewire({first}=...)")
-    return rewire
-
-
-def room(rewire: Rewire | None, first: Mapping[str, Any]) -> None:
-    """Raise ValueError where something is to grow and nothing is off: what is dropped there was never to go."""
-    if rewire is None or rewire.grow is None or any(arrays.count_true(m) < arrays.size(m) for m in first.values()):
-        return
-    raise ValueError("rewire needs a sparse start, got masks that keep all: pass init='erk', density=..., or masks=...")
-
-
-def plan(
-    rewire: Rewire | None, schedule: Any, how: dict[str, Any], groups: Sequence[Mapping[str, Any]] | None
-) -> str | None:
-    """Check that rewiring, schedule and optimizer go together; return the signal that training adds up.
-
-    Parameters
-    ----------
-    rewire : Rewire or None
-    schedule : schedule of `npr.schedules` or None
-    how : dict
-        method, scope, pattern and signals of the schedule; a method of None becomes "magnitude".
-    groups : list of mapping, optional
-        The settings of the optimizer's groups; None without an optimizer.
-
-    Returns
-    -------
-    str or None
-        A key of `TOTALS`.
-
-    Raises
-    ------
-    ValueError
-        Two contradict each other, or something that one needs is not there.
-    """
-    belongs = [name for name, value in how.items() if value is not None]
-    if schedule is None and belongs:
-        raise ValueError(f"{belongs[0]} belongs to a schedule, got none: pass schedule=..., or prune once by prune()")
-    how["method"] = "magnitude" if how["method"] is None else how["method"]
-    if rewire is not None:
-        _check_rewire(rewire, schedule, groups)
-    if schedule is None:
-        return None
-    if not (hasattr(schedule, "fires") and hasattr(schedule, "sparsity")):
-        raise TypeError(
-            f"schedule must be one of npr.schedules, got {type(schedule).__name__}: pass for example "
-            "npr.schedules.Cubic(0.9, start=1, end=1000, frequency=100)"
-        )
-    if hasattr(schedule, "method") or hasattr(schedule, "regrow_fraction"):
-        raise TypeError(
-            f"schedule must say when and how far, got {type(schedule).__name__}, whose method and regrow_fraction are "
-            "for graphs: pass npr.schedules.Cubic(...) or another, and method="
-        )
-    needed = [keyword for keyword in saliency.requires(how["method"]) if keyword != "rng"]
-    if how["signals"] is not None or not needed:
-        return None
-    keyword = gathered(how["method"])
-    if needed != [keyword]:
-        raise ValueError(
-            f"method {how['method']!r} needs the signal {needed[0]!r}, which training does not add up: "
-            + source(how["method"])
-        )
-    if keyword == "movement" and groups is None:
-        raise ValueError("movement pruning needs the optimizer, got none: pass it")
-    return keyword
-
-
-def _check_rewire(rewire: Rewire, schedule: Any, groups: Sequence[Mapping[str, Any]] | None) -> None:
-    if schedule is not None:
-        raise ValueError("rewire keeps the count and schedule lowers it, got both: pass one of them")
-    if groups is None and rewire.replaces_step:
-        raise ValueError(
-            "an update in place of the optimizer's step needs the optimizer, got none: pass it, or replaces_step=False"
-        )
-    if "momentum" in rewire.needs:
-        if groups is None:
-            raise ValueError("growth by momentum needs the optimizer, got none: pass it")
-        if any(group.get("momentum") == 0 and "betas" not in group for group in groups):
-            raise ValueError("growth by momentum needs an optimizer with momentum, got momentum=0: give it some")
-
-
 def due(schedule: Any, step: int, last: int) -> bool:
     """Return whether a schedule prunes at this step, `last` being the step that pruned before (-1: none did).
 
@@ -387,6 +320,17 @@ def open_names(present: Mapping[str, Any], sparsity: float, joint: bool) -> list
         size = sum(arrays.size(mask) for mask in present.values())
         return list(present) if sum(off.values()) < masks.count(sparsity, size) else []
     return [name for name, mask in present.items() if off[name] < masks.count(sparsity, arrays.size(mask))]
+
+
+def unit_sizes(shapes: Mapping[str, tuple[int, ...]], unit: tuple[int, ...] | None) -> dict[str, int]:
+    """Return how many elements a unit of each array has; 1 where `unit` is None."""
+    if unit is None:
+        return dict.fromkeys(shapes, 1)
+    unit = checks.unit_axes(unit)
+    for name, shape in shapes.items():
+        if max(unit) >= len(shape):
+            raise ValueError(f"unit must name axes of weight {name!r} of shape {shape}, got {unit}: exclude {name!r}")
+    return {name: math.prod(shape) // math.prod(shape[axis] for axis in unit) for name, shape in shapes.items()}
 
 
 def report(present: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -424,11 +368,7 @@ def _counts(
     densities: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]], density: float, unit: tuple[int, ...] | None
 ) -> dict[str, int]:
     """How many elements stay in each array, whole units; exact in all where units are single, else to a unit."""
-    sizes: dict[str, int] = {}
-    for name, shape in shapes.items():
-        if unit is not None and any(axis >= len(shape) for axis in unit):
-            raise ValueError(f"unit must name axes of weight {name!r} of shape {shape}, got {unit}: exclude {name!r}")
-        sizes[name] = 1 if unit is None else math.prod(shape) // math.prod(shape[axis] for axis in unit)
+    sizes = unit_sizes(shapes, unit)
     found: dict[str, int] = {}
     for size in dict.fromkeys(sizes.values()):
         alike = {name: (math.prod(shapes[name]) // size,) for name in shapes if sizes[name] == size}

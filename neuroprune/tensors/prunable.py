@@ -8,10 +8,10 @@ the inputs, so that a row of them is no output. A mask is a boolean buffer besid
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from neuroprune import arrays
+from neuroprune.pruning import checks
 
 if TYPE_CHECKING:
     import torch
@@ -160,13 +160,6 @@ def _check(layer: Prunable) -> None:
     _check_buffer(layer, torch.bool)
 
 
-def nearest(name: Any, known: Iterable[str], what: str) -> str:
-    """Return the end of a message about an unknown name: the nearest known one, or all of them."""
-    known = list(known)
-    near = get_close_matches(str(name), known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"the {what} are {', '.join(map(repr, known))}"
-
-
 def _is_foreign(module: Any, attribute: str) -> bool:
     """Whether torch.nn.utils.prune holds the parameter; spectral_norm renames it as well, but has no mask."""
     return attribute + "_orig" in module._parameters and attribute + "_mask" in module._buffers
@@ -183,15 +176,17 @@ def _attributes(module: Any) -> Iterator[str]:
 
 
 def _excluded(model: Any, exclude: Any) -> tuple[str, ...]:
+    if not isinstance(exclude, Iterable):
+        raise TypeError(f"exclude must be a list of names, got {exclude!r}: put names of modules or parameters in it")
     names = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     known = {*(name for name, _ in model.named_modules(remove_duplicate=False)),
              *(name for name, _ in model.named_parameters(remove_duplicate=False))} - {""}  # fmt: skip
     known |= {name.removesuffix("_orig") for name in known if name.endswith("_orig")}
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(
-                f"exclude must name modules or parameters of the model, got {name!r}: "
-                + nearest(name, sorted(known), "names")
+                f"exclude must name modules or parameters of the model, got {name!r}"
+                f"{checks.nearest(name, sorted(known))}"
             )
     return names
 

@@ -13,13 +13,16 @@ import torch
 
 from neuroprune import arrays
 from neuroprune.pruning import saliency
-from neuroprune.pruning.checks import integer
 from neuroprune.pruning.rewire import Rewire, Update
 from neuroprune.rng import from_state, generator, to_json
-from neuroprune.tensors import masking
+from neuroprune.tensors import masking, moments, plan
+from neuroprune.tensors.calibration import calibrate
 from neuroprune.tensors.prunable import Prunable, prunables, unwrapped
 from neuroprune.tensors.prune import prune_tensors
+from neuroprune.tensors.signals import signals
 from neuroprune.tensors.traces import check_changed, traces
+
+__all__ = ["Masking", "calibrate", "signals"]
 
 Method = str | Callable[..., torch.Tensor]
 Signals = Mapping[str, Mapping[str, Any]]
@@ -42,10 +45,11 @@ class Masking:
         What `step` drives. Its moments are masked too, and start at zero where a weight has grown. Without one, call
         `step` after your own `optimizer.step()`: weights are masked, but gradients and moments are not, so that
         `rewire` must have `replaces_step=False` and not need momentum, and movement pruning is not possible.
+        Growth by momentum needs one that keeps a momentum, and of every weight that is trained.
     init : {None, "dense", "random", "er", "erk", "resume", "lottery"}, optional
         What the masks start from, see `neuroprune.tensors.masking.start`. None: what the model has, else dense.
     density : float, optional
-        Share of all prunable weights that stay, for "random", "er" and "erk"; the counts are exact.
+        Share of all prunable weights that stay, in (0, 1], for "random", "er" and "erk"; the counts are exact.
     masks : mapping from name to boolean array, optional
         What to start from (`init="lottery"`), permuted each with `shuffle=True`.
     rewire : Rewire, optional
@@ -57,8 +61,9 @@ class Masking:
     schedule : schedule of npr.schedules, optional
         Gradual pruning (Zhu & Gupta 2017, https://arxiv.org/abs/1710.01878): at each step where it fires, before the
         optimizer's, masks shrink to `schedule.sparsity(step)`. `method`, `scope`, `pattern` are those of
-        `npr.prune_tensors`. For scorers of a gradient, squared gradient or movement training adds the signal up
-        (`movement` with the rates of the optimizer, and with it a mask may open again, onto the value it hid).
+        `npr.prune_tensors`; an N:M pattern has no steps between and needs a `OneShot` of its share. For scorers
+        of a gradient, squared gradient or movement training adds the signal up (`movement` with the rates of the
+        optimizer, and with it a mask may open again, onto the value it hid).
     signals : Calibration, mapping or function, optional
         What the scorer of the schedule needs, instead of what training adds up: {name: {keyword: array}}, what
         `calibrate` returns, or a function without arguments that returns either and is called at each pruning.
@@ -123,17 +128,20 @@ class Masking:
         if optimizer is not None and not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
             raise ValueError("optimizer must train the model, got one that has none of its parameters: make it anew")
         self.optimizer = optimizer
-        self.rewire = masking.rewiring(rewire, unit, drop=drop, grow=grow, redistribute=redistribute, every=every,
-                                       until=until, fraction=fraction, replaces_step=replaces_step)  # fmt: skip
+        self.rewire = plan.rewiring(rewire, unit, drop=drop, grow=grow, redistribute=redistribute, every=every,
+                                    until=until, fraction=fraction, replaces_step=replaces_step)  # fmt: skip
         self.schedule = schedule
         self._how = {"method": method, "scope": scope, "pattern": pattern, "signals": signals}
-        self._gathers = masking.plan(self.rewire, schedule, self._how, getattr(optimizer, "param_groups", None))
+        weights = {name: layer.parameter for name, layer in self._layers.items()}
+        groups = getattr(optimizer, "param_groups", None)
+        self._gathers = plan.plan(self.rewire, schedule, self._how, groups, weights)
+        unit = plan.known_unit(unit, self.rewire, init, weights)
         self.rng = generator(seed)
         self._step, self._pruned_at = 0, -1
         self._totals: dict[str, torch.Tensor] = {}  # what training adds up for the scorer
         self._hidden: dict[str, torch.Tensor] = {}  # with movement, what the masks hide
         first = self._first(init, density, masks, shuffle, unit)
-        masking.room(self.rewire, first)
+        plan.room(self.rewire, first)
         for layer in self._layers.values():
             layer.release()
         with torch.no_grad():
@@ -154,6 +162,7 @@ class Masking:
 
     @masks.setter
     def masks(self, masks: Mapping[str, Any]) -> None:
+        self._present()
         self._replace(masking.conform(masks, self._weights()))
 
     @property
@@ -172,7 +181,7 @@ class Masking:
         return masking.report(self.masks)
 
     def __repr__(self) -> str:
-        return masking.table(self.report()) if self._layers else "Masking, removed"
+        return "Masking, removed" if self._removed() else masking.table(self.report())
 
     def step(self, take: Callable[[], Any] | None = None) -> Update | None:
         """Take one step of the optimizer under the masks, and change the masks when it is time.
@@ -181,11 +190,16 @@ class Masking:
         Where `rewire` fires, its update takes the place of the optimizer's step or follows it, as it says; the
         gradients are the dense ones of this step. Where the schedule fires, pruning comes before the optimizer's step.
 
+        `torch.nn.utils.clip_grad_norm_` before this call measures the dense gradients; to clip by the norm of what is
+        there, clip inside `take`, which sees the masked ones.
+
         Parameters
         ----------
         take : callable, optional
             What takes the step instead of `optimizer.step()`, such as `lambda: scaler.step(optimizer)` with mixed
-            precision (after `scaler.unscale_(optimizer)`) or a step with a closure.
+            precision (after `scaler.unscale_(optimizer)`) or a step with a closure. Where a gradient is NaN or
+            infinite, which a scaler skips, it is all that happens: the step does not count, and what was due in it
+            comes with the next one.
 
         Returns
         -------
@@ -196,29 +210,35 @@ class Masking:
         ------
         ValueError
             An update or a pruning needs a gradient, momentum or signal that is missing or not finite, or without an
-            optimizer no weight has changed since the last step; nothing has changed.
+            optimizer no weight has changed since the last step; nothing has changed. Only where an update that
+            follows the step meets what the step itself made (a weight that is not finite), the step was taken and
+            counts, and the masks have not changed.
         """
-        self._present()
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        own = [layer.parameter for layer in self._present().values()]
         if self.optimizer is None and take is None:
             check_changed(self._seen, self._layers)
         if take is None and isinstance(self.optimizer, torch.optim.LBFGS):
             raise ValueError("LBFGS steps with a closure, got none: pass take=lambda: optimizer.step(closure)")
+        if take is not None and moments.overflowed([*own, *(p for group in groups for p in group["params"])]):
+            self._optimize(take, keep=False)
+            return None
         number = self._step + 1
         rewires = self.rewire is not None and self.rewire.fires(number)
         prunes = self.schedule is not None and masking.due(self.schedule, number, self._pruned_at)
         gradients = self._gradients(number) if rewires else {}
         totals = {} if self._gathers is None else self._gather()
         smaller = self._scheduled(float(self.schedule.sparsity(number)), totals) if prunes else None
-        # from here on nothing is refused
+        # from here on nothing is refused but what the optimizer's step makes
         self._totals = {} if prunes and self._gathers != "movement" else totals
         change = None if smaller is None else self._replace({**self.masks, **smaller})
         if rewires and self.rewire.replaces_step:
             change = self._rewired(number, gradients)
         else:
             self._optimize(take, keep=bool(gradients))
-            if rewires:
-                change = self._rewired(number, gradients)
         self._step, self._pruned_at = number, number if prunes else self._pruned_at
+        if rewires and not self.rewire.replaces_step:
+            change = self._rewired(number, gradients)
         self._seen = traces(self._layers) if self.optimizer is None else {}
         return change
 
@@ -229,7 +249,7 @@ class Masking:
             for layer in self._present().values():
                 off = ~layer.mask
                 layer.parameter.masked_fill_(off, 0)
-                for moment in () if dense else self._moments(layer):
+                for moment in () if dense else moments.moments(self.optimizer, layer.parameter):
                     moment.masked_fill_(off, 0)
 
     def prune(
@@ -247,7 +267,7 @@ class Masking:
         Parameters
         ----------
         sparsity, method, scope, pattern
-            As in `npr.prune_tensors`, which also takes the `options`: `of`, `targets`, `groups`, `protect`,
+            As in `npr.prune_tensors`, which also takes the `options`: `of`, `targets`, `groups`, `exclude`, `protect`,
             `min_per_layer`.
         signals : Calibration, mapping or function, optional
             What the scorer needs; without it, scorers take what the schedule's training added up, and those of a
@@ -271,10 +291,13 @@ class Masking:
         >>> masking.prune(pattern="2:4").dropped["weight"].sum().item(), masking.sparsity
         (16, 0.5)
         """
-        weights = self._weights()
+        present, weights = self.masks, self._weights()
+        for name in ("masks", "in_place"):
+            if name in options:
+                raise ValueError(f"{name} must be left out, got it: a Masking prunes in place, under its own masks")
         ready = self._signals(method, signals, weights, self._totals)
-        new = prune_tensors(weights, sparsity, method, scope, pattern, ready, masks=self.masks, **options)
-        return self._replace({**self.masks, **new})
+        new = prune_tensors(weights, sparsity, method, scope, pattern, ready, masks=present, **options)
+        return self._replace({**present, **new})
 
     def remove(self) -> None:
         """Make the masks permanent: the buffers go, the zeros stay, and this object is done."""
@@ -299,39 +322,32 @@ class Masking:
         ------
         ValueError
             A part is missing, or a name or shape is not that of a weight; nothing has changed.
+        TypeError
+            A part is not what `state_dict` returns.
         """
+        self._present()
         weights = self._weights()
-        parts = {"step", "pruned_at", "rng", "totals", "hidden"}
-        if not isinstance(state, Mapping) or set(state) != parts:
-            got = sorted(state) if isinstance(state, Mapping) else type(state).__name__
-            raise ValueError(f"state must have {', '.join(sorted(parts))}, got {got}: pass what state_dict returned")
-        for part, least in (("step", 0), ("pruned_at", -1)):
-            integer(state[part], part, least, None, "a number of steps")
+        masking.known_state(state, weights)
         numbers = from_state(state["rng"])
-        loaded = {}
-        for part in ("totals", "hidden"):
-            masking.known_names(state[part], weights, part)
-            for name, tensor in state[part].items():
-                if tensor.shape != weights[name].shape:
-                    raise ValueError(
-                        f"{part} of {name!r} must have shape {tuple(weights[name].shape)}, "
-                        f"got {tuple(tensor.shape)}: it is the state of another model"
-                    )
-            loaded[part] = {name: tensor.detach().clone().to(weights[name].device)
-                            for name, tensor in state[part].items()}  # fmt: skip
+        loaded = {part: {name: tensor.detach().clone().to(weights[name].device) for name, tensor in state[part].items()}
+                  for part in ("totals", "hidden")}  # fmt: skip
         self.rng = numbers
         self._step, self._pruned_at = int(state["step"]), int(state["pruned_at"])
         self._totals, self._hidden = loaded["totals"], loaded["hidden"]
 
+    def _removed(self) -> bool:
+        """Whether this or another Masking of the model has made the masks permanent."""
+        return not self._layers or any(layer.mask is None for layer in self._layers.values())
+
     def _present(self) -> dict[str, Prunable]:
-        if not self._layers:
+        if self._removed():
             raise RuntimeError("the masks were removed from the model, make a new Masking to go on")
         return self._layers
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """The weights as the model uses them."""
         weights = {}
-        for name, layer in self._present().items():
+        for name, layer in self._layers.items():
             weight = layer.parameter.detach()
             weights[name] = weight * layer.mask.to(weight.dtype) if layer.foreign else weight
         return weights
@@ -344,17 +360,10 @@ class Masking:
                 raise ValueError("density and shuffle belong to a start, got neither init nor masks: pass init='erk'")
             return {name: torch.ones_like(weights[name], dtype=torch.bool) if layer.mask is None else layer.mask != 0
                     for name, layer in self._layers.items()}  # fmt: skip
-        unit = unit if self.rewire is None else self.rewire.unit
         return masking.start(weights, "lottery" if init is None else init, density, masks, shuffle, self.rng, unit)
 
     def _needs(self, signal: str) -> bool:
         return self.rewire is not None and signal in self.rewire.needs
-
-    def _moments(self, layer: Prunable) -> list[torch.Tensor]:
-        """The tensors of a weight's shape that the optimizer keeps for it."""
-        state = {} if self.optimizer is None else self.optimizer.state.get(layer.parameter, {})
-        return [value for value in state.values()
-                if isinstance(value, torch.Tensor) and value.shape == layer.parameter.shape]  # fmt: skip
 
     def _trained(self) -> dict[str, Prunable]:
         return {name: layer for name, layer in self._layers.items() if layer.parameter.requires_grad}
@@ -364,9 +373,10 @@ class Masking:
         trained = self._trained()
         if not trained:
             raise ValueError(f"the update of step {number} must have a weight to train, got only frozen ones")
-        if self._needs("momentum") and self.rewire.replaces_step:
+        if self._needs("momentum"):
             for name, layer in trained.items():
-                self._momentum(name, layer)
+                if self.rewire.replaces_step or not moments.makes_first(self.optimizer, layer.parameter):
+                    moments.momentum(self.optimizer, layer.parameter, name)
         if not self._needs("gradient"):
             return {}
         for name, layer in trained.items():
@@ -377,17 +387,6 @@ class Masking:
                 )
             arrays.require_finite(layer.parameter.grad, f"gradient of {name!r}")
         return {name: layer.parameter.grad for name, layer in trained.items()}
-
-    def _momentum(self, name: str, layer: Prunable) -> torch.Tensor:
-        state = self.optimizer.state.get(layer.parameter, {})
-        first = state.get("momentum_buffer", state.get("exp_avg"))
-        if first is None:
-            raise ValueError(
-                f"growth by momentum needs the momentum of {name!r}, got none yet from "
-                f"{type(self.optimizer).__name__}: let the updates start after its first step"
-            )
-        second = state.get("exp_avg_sq") if "momentum_buffer" not in state else None
-        return first if second is None else first / (second.sqrt() + 1e-8)
 
     def _optimize(self, take: Callable[[], Any] | None, keep: bool) -> None:
         """Step under the masks; with `keep` the dense gradients outlive it in the hands of who has them."""
@@ -413,7 +412,7 @@ class Masking:
             if name in gradients:
                 signals[name]["gradient"] = gradients[name]
             if self._needs("momentum"):
-                signals[name]["momentum"] = self._momentum(name, layer)
+                signals[name]["momentum"] = moments.momentum(self.optimizer, layer.parameter, name)
         masks = {name: layer.mask for name, layer in trained.items()}
         update = self.rewire.update(weights, masks, number, signals, self.rng)
         with torch.no_grad():
@@ -490,6 +489,6 @@ class Masking:
             layer.mask.copy_(mask)
             if grown is not None:
                 layer.parameter.masked_fill_(grown[name], 0)
-                for moment in self._moments(layer):
+                for moment in moments.moments(self.optimizer, layer.parameter):
                     moment.masked_fill_(grown[name], 0)
         self.apply()
