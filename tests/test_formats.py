@@ -347,3 +347,8 @@ def test_it_is_frozen():
     with pytest.raises(AttributeError):
         to_sparse(WEIGHT).shape = (8, 1)
     assert isinstance(to_sparse(WEIGHT), SparseWeight)
+
+
+def test_an_array_on_the_left_is_an_error_of_python():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        np.ones((3, 2)) @ to_sparse(np.eye(2))

@@ -165,6 +165,14 @@ def test_signals_of_another_precision(name: str, torch) -> None:
             assert scores.shape == weight.shape
 
 
+def test_tensors_without_values_in_order_are_refused(torch) -> None:
+    for tensor in (torch.ones(2, 2).to_sparse(), torch.ones(2, 2, device="meta")):
+        for call in (lambda t: saliency.score("magnitude", t), saliency.describe):
+            with pytest.raises((TypeError, ValueError), match="(weight|scores) must") as error:
+                call(tensor)
+            assert_one_sentence(error)
+
+
 @pytest.mark.parametrize("name", ["taylor", "fisher", "snip"])
 def test_small_scores_of_half_precision_are_told_apart(name: str, torch) -> None:
     generator = torch.Generator().manual_seed(0)

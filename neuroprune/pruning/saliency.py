@@ -214,6 +214,7 @@ def score(method: str | Scorer, weight: Any, /, **signals: Any) -> Any:
     name = repr(method) if isinstance(method, str) else getattr(function, "__name__", repr(function))
     if arrays.kind(weight) != "floating":
         raise TypeError(f"weight must be an array of floating numbers, got {weight.dtype}: convert it first")
+    arrays.require_values(weight, "weight")
     for keyword in requires(function):
         if signals.get(keyword) is None:
             raise ValueError(f"scorer {name} needs the signal {keyword!r}: pass {keyword}=... as a keyword")
@@ -312,6 +313,7 @@ def describe(scores: Any, threshold: float = 0.0) -> Description:
     """
     if arrays.kind(scores) not in ("floating", "integer"):
         raise TypeError(f"scores must be floating or integer numbers, got {scores.dtype}: convert them first")
+    arrays.require_values(scores, "scores")
     if not isinstance(threshold, Real) or threshold != threshold:
         raise ValueError(f"threshold must be a number, got {threshold!r}")
     if arrays.size(scores) == 0:

@@ -215,6 +215,8 @@ class SparseWeight:
         """Copies and pickles hold what is stored, and leave what products made of it behind."""
         return SparseWeight, (self.format, self.shape, self.kept, self.matrix)
 
+    __array_ufunc__ = None  # so that x @ weight is a TypeError of Python, not a message about dimensions from numpy
+
     def __matmul__(self, x: Any) -> Any:
         """W x as for matrices: x is (in,) or (in, batch). For samples as rows, see `product`."""
         from neuroprune.tensors.product import product
