@@ -141,7 +141,6 @@ class Masking:
         self._totals: dict[str, torch.Tensor] = {}  # what training adds up for the scorer
         self._hidden: dict[str, torch.Tensor] = {}  # with movement, what the masks hide
         first = self._first(init, density, masks, shuffle, unit)
-        plan.room(self.rewire, first)
         for layer in self._layers.values():
             layer.release()
         with torch.no_grad():
@@ -226,6 +225,8 @@ class Masking:
         number = self._step + 1
         rewires = self.rewire is not None and self.rewire.fires(number)
         prunes = self.schedule is not None and masking.due(self.schedule, number, self._pruned_at)
+        if rewires:
+            plan.room(self.rewire, self.masks)
         gradients = self._gradients(number) if rewires else {}
         totals = {} if self._gathers is None else self._gather()
         smaller = self._scheduled(float(self.schedule.sparsity(number)), totals) if prunes else None
