@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, mse_loss  # noqa: E402
 
 from bridge import assert_one_sentence  # noqa: E402
 from neuroprune import Network  # noqa: E402
+from neuroprune.pruning import saliency  # noqa: E402
 from neuroprune.tensors.calibration import calibrate  # noqa: E402
 from neuroprune.tensors.signals import signals  # noqa: E402
 from neuroprune.tensors.torch import Masking  # noqa: E402
@@ -158,3 +159,13 @@ def test_signals_that_make_no_sense():
         with pytest.raises(error, match=match) as caught:
             signals(model, *arguments)
         assert_one_sentence(caught)
+
+
+def test_synflow_of_a_deep_model_fits_into_float32():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(300, 300, bias=False) for _ in range(45)))
+    found = signals(model, "synflow", [torch.zeros(1, 300)])
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    scores = {name: saliency.score("synflow", weight, **found[name]) for name, weight in weights.items()}
+    totals = [float(score.double().sum()) for score in scores.values()]
+    assert 0.0 < min(totals) and max(totals) / min(totals) - 1.0 < 1e-4  # all that flows passes every layer

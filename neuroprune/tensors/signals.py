@@ -4,6 +4,7 @@ Everything is that of the mean over all samples, however they were batched. The 
 parameters: its own values, gradients and modes stay as they are, and frozen parameters count like others.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 CALIBRATED = ("input_norm", "second_moment", "inverse_hessian_diagonal")
+LARGE = 2.0**100  # a flow from which on its gradient is scaled, so that float32 can hold the scores
 GRADIENTS = ("gradient", "squared_gradient", "hessian_gradient")
 
 
@@ -42,7 +44,7 @@ def signals(
         squared gradient of each sample's own loss, one backward pass each; "hessian_gradient" the Hessian of the mean
         loss times its gradient, both over the prunable weights, by differentiating twice. For "synflow" the gradient is
         that of the synaptic flow: the sum of the outputs of the model with |w|, without biases, on one input of ones,
-        in float64. What Wanda and diagonal OBS need comes from `calibrate`.
+        in float64, scaled by a power of two where it is huge. What Wanda and diagonal OBS need comes from `calibrate`.
     batches : iterable
         Of (inputs, targets) where a loss is needed, and all are kept then; else as for `calibrate`. SynFlow takes only
         the shape of a sample.
@@ -176,7 +178,9 @@ def _flow(model: Any, names: Mapping[str, str], batch: Any) -> dict[str, Any]:
         out = torch.func.functional_call(model, {**buffers, **state}, (ones,)).sum()
         slopes = _derivatives(out, free)
     weights = dict(model.named_parameters())
-    return {names[own]: slope * weights[own].detach().sign() for own, slope in slopes.items()}
+    largest = max((float(slope.abs().max()) for slope in slopes.values() if slope.numel()), default=0.0)
+    scale = 2.0 ** -math.frexp(largest)[1] if LARGE < largest < math.inf else 1.0  # of deep models; the order stays
+    return {names[own]: slope * scale * weights[own].detach().sign() for own, slope in slopes.items()}
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:
