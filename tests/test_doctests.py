@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-NEEDS_TORCH = {"neuroprune.tensors.torch", "neuroprune.interop.torch"}  # in their examples
+# in their examples
+NEEDS_TORCH = {"neuroprune.tensors.torch", "neuroprune.tensors.signals", "neuroprune.interop.torch"}
 
 
 def module_names() -> list[str]:

@@ -67,8 +67,18 @@ def signals(
 
     Examples
     --------
-    `masking.prune(0.9, "snip", signals=signals(model, "snip", loader, torch.nn.functional.cross_entropy))` prunes by
-    the gradient of the whole data.
+    By the gradient of the whole data, here of two batches:
+
+    >>> import torch
+    >>> from neuroprune.tensors.torch import Masking, signals
+    >>> model = torch.nn.Linear(3, 1, bias=False)
+    >>> batches = [(torch.tensor([[1.0, 0.0, 2.0]]), torch.zeros(1, 1)) for _ in range(2)]
+    >>> found = signals(model, "gradient", batches, lambda outputs, targets: outputs.mean())
+    >>> found["weight"]["gradient"]
+    tensor([[1., 0., 2.]])
+    >>> change = Masking(model).prune(2 / 3, "gradient", signals=found)
+    >>> change.masks["weight"]
+    tensor([[False, False,  True]])
     """
     model = unwrapped(model)
     layers = prunables(model, exclude, embeddings)
