@@ -273,7 +273,7 @@ class Rewire:
     def _statistic(self, name: str, weight: Any, mask: Any, signals: Mapping[str, Any]) -> float:
         """The number that decides an array's part of what grows."""
         if callable(self.redistribute):
-            share = self.redistribute(weight, mask, **signals)
+            share = self.redistribute(weight, mask, **{key: value for key, value in signals.items() if key != "rng"})
             try:
                 number = float(share)
             except (TypeError, ValueError):
