@@ -194,7 +194,7 @@ def test_the_accumulated_gradient_is_a_signal_and_can_be_overruled():
 def test_a_missing_signal_is_named():
     net = star([1.0, 2.0, 3.0, 4.0])
     before = everything(net)
-    for method, signal in (("gradient", "gradient"), ("taylor", "gradient"), (lambda w, *, age: age, "age")):
+    for method, signal in (("gradient", "gradient"), ("taylor", "gradient"), ("movement", "movement")):
         with pytest.raises(ValueError, match=f"needs the signal '{signal}'"):
             net.prune_to_sparsity(0.5, method=method)
         net.pruning = PruningSchedule(0.5, 1, 1, method=method)
@@ -202,7 +202,17 @@ def test_a_missing_signal_is_named():
             net.maybe_prune(1)
         assert net.last_prune_iteration is None  # it has not fired
         net.pruning = None
+    with pytest.raises(ValueError, match="needs the signal 'age'"):
+        net.prune_to_sparsity(0.5, method=lambda w, *, age: age)
     assert everything(net) == before
+
+
+@pytest.mark.parametrize(("method", "signal"), [(lambda w, *, age: age, "age"), ("wanda", "input_norm")])
+def test_a_schedule_that_can_never_score_is_refused(method, signal):
+    with pytest.raises(ValueError, match=f"signals must give .*, '{signal}', got none: pass signals=") as error:
+        PruningSchedule(0.5, 1, 1, method=method)
+    assert_one_sentence(error)
+    PruningSchedule(0.5, 1, 1, method=method, signals=lambda net: {signal: np.ones(len(net.connections))})
 
 
 def test_snip_falls_back_for_the_whole_column_only_when_nothing_is_recorded():

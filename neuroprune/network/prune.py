@@ -45,7 +45,7 @@ class PruningSchedule:
     candidates : "order", "layers", array
         Where connections may grow, see `Network.regrow`.
     signals : function net -> dict, optional
-        Gives what the scorer needs beyond the accumulated gradient.
+        Gives what the scorer needs beyond what training records, such as `lambda net: net.signals("wanda", x)`.
 
     Examples
     --------
@@ -75,6 +75,10 @@ class PruningSchedule:
             raise ValueError(f"regrow_fraction must be in [0, 1], got {self.regrow_fraction}")
         if self.signals is not None and not callable(self.signals):
             raise TypeError(f"signals must be a function net -> dict, got {type(self.signals).__name__}")
+        for keyword in saliency.requires(self.method) if self.signals is None else ():
+            if keyword not in (*RECORDED, "rng"):
+                raise ValueError(f"signals must give what the method needs besides what training records, {keyword!r}, "
+                                 "got none: pass signals=lambda net: net.signals(method, x, y)")
         object.__setattr__(self, "candidates", own_candidates(self.candidates))
 
     def __eq__(self, other: object) -> bool:
