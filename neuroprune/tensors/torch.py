@@ -9,7 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ImportError(f'masks of models need PyTorch, got {error}: pip install "neuroprune[torch]"') from None
 
 from neuroprune import arrays
 from neuroprune.pruning import saliency
