@@ -242,9 +242,11 @@ def first_nonfinite(array: Any) -> tuple[int, ...] | None:
 
 def first_true(flags: Any) -> tuple[int, ...] | None:
     """Return the index of the first True in storage order, or None where there is none."""
+    if count_true(flags) == 0:
+        return None
     flat = library(flags).reshape(flags, (-1,))
     place = count_true(running_count(flat) == 0)
-    return None if place == size(flat) else _index(place, shape(flags))
+    return _index(place, shape(flags))
 
 
 def whole(flags: Any, array: Any) -> Any:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import libraries
 import strategies as s
+from bridge import assert_one_sentence
 from neuroprune.tensors import product as products
 from neuroprune.tensors.formats import to_sparse
 from neuroprune.tensors.product import CONTENDERS, fastest, product, timings
@@ -169,7 +170,6 @@ def test_results_are_of_the_library_of_x(library):
     (np.ones(4, int), TypeError, "got int64"),
     (np.ones(3), ValueError, r"x must have shape \(4,\) or \(batch, 4\) for a weight of shape \(2, 4\), got \(3,\)"),
     (np.ones((4, 2)), ValueError, r"got \(4, 2\)"),
-    (np.ones((0, 4)), ValueError, r"got \(0, 4\)"),
     (np.ones((1, 2, 4)), ValueError, r"got \(1, 2, 4\)"),
     (np.float64(1.0), ValueError, r"got \(\)"),
 ])
@@ -206,3 +206,22 @@ def test_other_refusals():
         product(WEIGHT, np.ones(4))
     with pytest.raises(ValueError, match="x must lie in host memory, got device"):
         product(to_sparse(WEIGHT), libraries.to("device", np.ones(4)))
+
+
+@pytest.mark.parametrize("by", [None, *CONTENDERS])
+def test_an_empty_batch_has_an_empty_product(by):
+    weight = to_sparse(np.eye(4, 3, dtype=np.float32))
+    out = product(weight, np.zeros((0, 3), np.float32), by=by)
+    assert out.shape == (0, 4) and out.dtype == np.float32
+    assert (weight @ np.zeros((3, 0))).shape == (4, 0)
+    for measures in (fastest, timings):
+        with pytest.raises(ValueError, match=r"x must have at least one sample to be timed, got shape \(0, 3\)"):
+            measures(weight, np.zeros((0, 3), np.float32))
+
+
+def test_samples_as_rows_are_told_where_to_go():
+    weight = to_sparse(np.eye(4, 3))
+    words = r"shape \(3,\) or \(3, batch\) .*got \(5, 3\): for samples as rows use"
+    with pytest.raises(ValueError, match=words) as error:
+        weight @ np.ones((5, 3))
+    assert_one_sentence(error)

@@ -67,8 +67,8 @@ def train(net: "Network", x: Any, y: Any, iterations: int, learning_rate: float 
     validate_every : int, optional
     rewire : Rewire, optional
         Dynamic sparse training: at every step that fires, drops connections and grows as many elsewhere, at weight 0
-        (RigL, SET; see `npr.Rewire`). Growth and redistribution by gradient take the mini-batch of that step, a scorer
-        that drops takes what training summed up. The count stays the same.
+        (RigL, SET; see `npr.Rewire`). Growth, redistribution and scorers by gradient take the mini-batch of that
+        step, those by movement or squared gradients what training summed up. The count stays the same.
     candidates : "order", "layers", array
         Where `rewire` may grow, see `Network.regrow`. With "layers" every layer drops and grows by itself; otherwise
         the network is one group, and only `redistribute=None` says anything.

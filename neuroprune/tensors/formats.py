@@ -223,6 +223,10 @@ class SparseWeight:
 
         arrays.require_values(x, "x")
         turned = arrays.is_array(x) and len(arrays.shape(x)) == 2
+        width = self.size // self.shape[0]
+        if turned and arrays.shape(x)[0] != width:
+            raise ValueError(f"x must have shape ({width},) or ({width}, batch) for a weight of {self.shape} @ x, "
+                             f"got {arrays.shape(x)}: for samples as rows use neuroprune.tensors.product.product")
         return product(self, x.T).T if turned else product(self, x)
 
     @property

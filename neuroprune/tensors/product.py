@@ -53,7 +53,7 @@ def product(weight: SparseWeight, x: Any, by: str | None = None) -> Any:
     TypeError
         x is not a floating array.
     ValueError
-        Another width or rank, an empty batch, memory of an accelerator, an unknown `by`.
+        Another width or rank, memory of an accelerator, an unknown `by`.
 
     Notes
     -----
@@ -73,17 +73,17 @@ def product(weight: SparseWeight, x: Any, by: str | None = None) -> Any:
            [ 0.,  0.,  3.]])
     """
     rows = _rows(weight, x)
-    if by is None:
-        by = _winner(weight, rows)
-    elif by not in CONTENDERS:
+    if by is not None and by not in CONTENDERS:
         raise ValueError(f"by must be one of {', '.join(CONTENDERS)} or None, got {by!r}: use one of these")
-    out = _run(by, weight, rows)
+    if len(rows) == 0:
+        return arrays.like(np.zeros((0, weight.shape[0]), rows.dtype), x)
+    out = _run(_winner(weight, rows) if by is None else by, weight, rows)
     return arrays.like(out[0] if len(arrays.shape(x)) == 1 else out, x)
 
 
 def fastest(weight: SparseWeight, x: Any) -> str:
     """Return the contender that `product` takes for x; measures when no product of this kind was seen before."""
-    return _winner(weight, _rows(weight, x))
+    return _winner(weight, _samples(weight, x))
 
 
 def timings(weight: SparseWeight, x: Any) -> dict[str, float]:
@@ -99,7 +99,7 @@ def timings(weight: SparseWeight, x: Any) -> dict[str, float]:
     >>> sorted(timings(to_sparse(np.eye(50)), np.ones((32, 50))))
     ['lanes', 'scipy']
     """
-    rows = _rows(weight, x)
+    rows = _samples(weight, x)
     names = [name for name in CONTENDERS
              if (name != "rows" or len(rows) <= _MOST_ROWS)
              and (name != "dense" or weight.kept >= _LEAST_DENSE * weight.size)]
@@ -137,6 +137,14 @@ def _seconds(by: str, weight: SparseWeight, rows: np.ndarray) -> float:
     return perf_counter() - start
 
 
+def _samples(weight: SparseWeight, x: Any) -> np.ndarray:
+    """The rows of x, known to be something that takes time."""
+    rows = _rows(weight, x)
+    if len(rows) == 0:
+        raise ValueError(f"x must have at least one sample to be timed, got shape {rows.shape}")
+    return rows
+
+
 def _rows(weight: SparseWeight, x: Any) -> np.ndarray:
     """The samples as a contiguous matrix (batch, in) of the dtype in which to compute."""
     if not isinstance(weight, SparseWeight):
@@ -149,7 +157,7 @@ def _rows(weight: SparseWeight, x: Any) -> np.ndarray:
     if view is None:
         raise ValueError(f"x must lie in host memory, got device {x.device}: move it first")
     width = weight.size // weight.shape[0]
-    if view.ndim not in (1, 2) or view.shape[-1] != width or not view.size:
+    if view.ndim not in (1, 2) or view.shape[-1] != width:
         raise ValueError(f"x must have shape ({width},) or (batch, {width}) for a weight of shape {weight.shape}, got "
                          f"{view.shape}: reshape it")
     dtype = np.result_type(view.dtype, weight.dtype)
